@@ -1,0 +1,112 @@
+# The verbs of this repository. Everything lives in .venv, made from requirements/dev.txt with hashes checked.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Set it to choose the interpreter: make test PYTHON=/opt/python3.12/bin/python3
+PYTHON ?=
+# More words for pytest: make test PYTEST='-k ring'
+PYTEST ?=
+MODEL_STEPS ?= 1000000
+# make lock UPGRADE=--upgrade takes the newest releases; without it only what must change does.
+UPGRADE ?=
+UV := uv==0.13.9
+
+# Prints a Python >= 3.11 that can make virtual environments, or says what is missing.
+define find_python
+for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python); do \
+    if "$$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+    then echo "$$candidate"; exit 0; fi; \
+done; \
+echo "No Python >= 3.11 with the venv and ensurepip modules was found$(if $(PYTHON), at $(PYTHON))." \
+     "Install one (Debian: apt install python3-venv) or name it: make PYTHON=/path/to/python3" >&2; \
+exit 1
+endef
+
+.PHONY: help
+help:  ## show these verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do \
+	    printf '  make %-14s %s\n' "$${line%%:*}" "$${line##*## }"; done
+
+# One file per finished stage: a second call with nothing changed costs a look at the dates.
+$(VENV)/.requirements: requirements/dev.txt
+	@python=$$($(find_python))
+	echo 'making $(VENV) from requirements/dev.txt'
+	rm -f $(VENV)/.installed
+	"$$python" -m venv --clear $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.requirements pyproject.toml
+	@echo 'installing rotator into $(VENV)'
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+.PHONY: venv
+venv: $(VENV)/.installed  ## set up .venv: locked requirements and an editable install
+
+.PHONY: run
+run: $(VENV)/.installed  ## set up and run the daemon with the quick-start configuration
+	exec $(BIN)/rotator run --config config/quickstart.yaml
+
+.PHONY: test
+test: lint types unit  ## set up and run everything that must pass: lint, types, pytest
+
+.PHONY: unit
+unit: $(VENV)/.installed  ## pytest alone, packaging included
+	$(BIN)/python -P -m pytest -n 2 $(PYTEST)
+
+.PHONY: package-test
+package-test: $(VENV)/.installed  ## build wheel and sdist and try the wheel in an environment of its own
+	$(BIN)/python -P -m pytest tests/packaging $(PYTEST)
+
+.PHONY: model
+model: $(VENV)/.installed  ## the model over the rehearsal world, MODEL_STEPS steps (1,000,000)
+	ROTATOR_MODEL_STEPS=$(MODEL_STEPS) $(BIN)/python -P -m pytest -n 2 --timeout 0 tests/model $(PYTEST)
+
+.PHONY: lint
+lint: $(VENV)/.installed  ## ruff, its formatter, and the import arrows
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	PYTHONPATH=.:backends $(BIN)/lint-imports
+
+.PHONY: types
+types: $(VENV)/.installed  ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.installed  ## mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(VENV)/.installed  ## print the figures of benchmarks/
+	$(BIN)/python -P -m benchmarks
+
+.PHONY: build
+build: $(VENV)/.installed  ## wheel and sdist in dist/
+	$(BIN)/python -m build --no-isolation --outdir dist
+
+.PHONY: lock
+lock:  ## solve requirements/*.txt again (UPGRADE=--upgrade for the newest)
+	@python=$$($(find_python)); tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT
+	"$$python" -m venv "$$tools"
+	"$$tools/bin/python" -m pip install --quiet --disable-pip-version-check '$(UV)'
+	compile() { \
+	    "$$tools/bin/uv" pip compile --quiet --no-config --universal --python-version 3.11 --prerelease disallow \
+	        --generate-hashes --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE) "$$@"; \
+	}
+	compile pyproject.toml --extra all --output-file requirements/all.txt
+	compile pyproject.toml --constraint requirements/all.txt --output-file requirements/runtime.txt
+	compile pyproject.toml --extra all requirements/dev.in --constraint requirements/all.txt --output-file requirements/dev.txt
+
+.PHONY: clean
+clean:  ## remove what these verbs made
+	rm -rf $(VENV) .quickstart build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find rotator backends tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+.ONESHELL:
