@@ -58,7 +58,7 @@ test: lint types unit  ## set up and run everything that must pass: lint, types,
 
 .PHONY: unit
 unit: $(VENV)/.installed  ## pytest alone, packaging included
-	$(BIN)/python -P -m pytest -n 2 $(PYTEST)
+	$(BIN)/python -P -m pytest -n 2 --dist loadgroup $(PYTEST)
 
 .PHONY: package-test
 package-test: $(VENV)/.installed  ## build wheel and sdist and try the wheel in an environment of its own
@@ -102,6 +102,7 @@ lock:  ## solve requirements/*.txt again (UPGRADE=--upgrade for the newest)
 	}
 	compile pyproject.toml --extra all --output-file requirements/all.txt
 	compile pyproject.toml --constraint requirements/all.txt --output-file requirements/runtime.txt
+	compile requirements/build.in --constraint requirements/all.txt --output-file requirements/build.txt
 	compile pyproject.toml --extra all requirements/dev.in --constraint requirements/all.txt --output-file requirements/dev.txt
 
 .PHONY: clean
