@@ -29,8 +29,8 @@ PROTECTIVE: Final = (
 )
 """The durations that the ring keeps in force: raised at once, lowered only after the old value passed."""
 
-CREATE_TIMEOUT: Final = timedelta(seconds=30)
-"""How long somebody else's `creating` key must be seen unchanged before it is taken over."""
+_CREATE_TIMEOUT: Final = timedelta(seconds=30)
+_LONGEST_WRITE_WINDOW: Final = timedelta(seconds=60)
 
 
 class Standby(StrEnum):
@@ -108,7 +108,15 @@ class RotationPolicy:
     def write_window(self) -> timedelta:
         """How long after its load a tick may still start a write; a stalled writer is fenced by it."""
         half = min(self.propagation_wait, self.grace_wait) / 2
-        return min(timedelta(seconds=60), half)
+        return min(_LONGEST_WRITE_WINDOW, half)
+
+    @property
+    def create_timeout(self) -> timedelta:
+        """How long somebody else's `creating` key must be seen unchanged before it is taken over.
+
+        Where the write window is shorter, its creator can no longer write once that has passed.
+        """
+        return min(_CREATE_TIMEOUT, self.write_window)
 
     @property
     def creation_lead(self) -> timedelta:

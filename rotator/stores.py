@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Final, NewType, Protocol, runtime_checkable
 
 from rotator.errors import BackendMissing
+from rotator.observed import DocumentKind as DocumentKind
 from rotator.secret import Secret
 
 Version = NewType("Version", str)
@@ -94,14 +95,6 @@ class MaterialStore(Protocol):
     def destroy(self, locator: str, kid: str) -> None:
         """Destroy the material of one key. Idempotent; never touches another kid's material."""
         ...
-
-
-class DocumentKind(StrEnum):
-    """What a derived document is: for signers, for HMAC verifiers, or the JWKS."""
-
-    SIGNING = "signing"
-    VERIFICATION = "verification"
-    JWKS = "jwks"
 
 
 @dataclass(frozen=True, slots=True)

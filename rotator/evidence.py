@@ -1,0 +1,188 @@
+"""What looks teach: terms that begin, go on or start again (rules 1, 2 and 10). Pure.
+
+`absorb` runs before anything is decided or mended, so that a target found without a key starts its term
+again before the key is put back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from rotator.observed import Observed
+from rotator.policy import PROTECTIVE, ZERO, RotationPolicy, format_duration
+from rotator.ring import Entry, Key, KeyRing, Phase, Protected
+
+
+def stamp(ring: KeyRing, now: datetime) -> datetime:
+    """Return the date for something that happens now: never before the latest date in the ring."""
+    latest = ring.latest
+    return now if latest is None else max(now, latest)
+
+
+def absorb(ring: KeyRing, policy: RotationPolicy, now: datetime, observed: Observed) -> KeyRing:
+    """Return the ring with everything recorded that was observed.
+
+    Args:
+        policy: as configured here; the ring keeps the protective durations in force.
+        now: read after the looks were taken.
+        observed: when its clock is suspicious, terms are cleared but no date is set.
+    """
+    at = None if observed.suspicious else stamp(ring, now)
+    ring = _protect(ring, policy, observed, at)
+    ring = _hold(ring, observed)
+    ring = _announce(ring, observed, at)
+    ring = _supersede(ring, observed, at)
+    return _drop_done_orders(ring)
+
+
+def differences(ring: KeyRing, policy: RotationPolicy) -> dict[str, str]:
+    """Return which protective durations in force differ from the configured ones, in words."""
+    found = {}
+    for name, item in ring.protection.items():
+        configured = _configured(policy, name)
+        if name == "observed_cache" or configured is None or item.value == configured:
+            continue
+        until = f" until {item.lowered_at:%Y-%m-%d %H:%M:%S}Z" if item.lowered_at else ""
+        found[name] = (
+            f"configured {format_duration(configured)}, in force {format_duration(item.value)}{until}"
+        )
+    return found
+
+
+def _configured(policy: RotationPolicy, name: str) -> timedelta | None:
+    # A grace that is not configured is computed; what is in force is then what was computed.
+    if name == "grace":
+        return policy.grace_wait
+    value: timedelta = getattr(policy, name)
+    return value
+
+
+def _protect(
+    ring: KeyRing, policy: RotationPolicy, observed: Observed, at: datetime | None
+) -> KeyRing:
+    protection = dict(ring.protection)
+    for name in PROTECTIVE:
+        wanted = _configured(policy, name)
+        if wanted is not None:
+            protection[name] = _step_towards(protection.get(name), wanted, at)
+    cache = _observed_cache(policy, observed)
+    if cache is not None and (cache > ZERO or "observed_cache" in protection):
+        protection["observed_cache"] = _step_towards(protection.get("observed_cache"), cache, at)
+        if protection["observed_cache"] == Protected(ZERO):
+            del protection["observed_cache"]
+    return replace(ring, protection=protection) if protection != ring.protection else ring
+
+
+def _step_towards(item: Protected | None, wanted: timedelta, at: datetime | None) -> Protected:
+    """Raise at once; lower once the old value has passed since the lower one was first recorded."""
+    if item is None or wanted >= item.value:
+        return Protected(wanted)
+    if at is None:
+        return item
+    if item.lower is None:
+        return Protected(item.value, wanted, at)
+    if item.lowered_at is not None and at >= item.lowered_at:
+        return _step_towards(Protected(item.lower), wanted, at)
+    # A still lower wish waits its turn, so that two replicas that differ do not restart each other.
+    return replace(item, lower=max(item.lower, wanted))
+
+
+def _observed_cache(policy: RotationPolicy, observed: Observed) -> timedelta | None:
+    """Return the longest cache lifetime seen, if it is longer than ours; None when it is not known.
+
+    A longer one counts as soon as it is seen; that it is gone is known only when every target answered.
+    """
+    if policy.kind.symmetric:
+        return None
+    seen = [sighting for _, sighting in observed.announcing()]
+    longest = max((sighting.cache for sighting in seen if sighting.cache is not None), default=ZERO)
+    if longest > policy.jwks_max_age + policy.jwks_stale:
+        return longest
+    return ZERO if all(sighting.answered for sighting in seen) else None
+
+
+def _hold(ring: KeyRing, observed: Observed) -> KeyRing:
+    """Remember what each signing target was last seen with."""
+    holders = dict(ring.holders)
+    for name, sighting in observed.signing():
+        if sighting.answered:
+            holders[name] = tuple(sorted({*sighting.kids, *sighting.strangers}))
+        else:
+            # A target that never answered may hold the key that is active now, at the least.
+            active = ring.active
+            holders.setdefault(name, (active.kid,) if active else ())
+    return replace(ring, holders=holders) if holders != dict(ring.holders) else ring
+
+
+def _announce(ring: KeyRing, observed: Observed, at: datetime | None) -> KeyRing:
+    required = tuple(name for name, _ in observed.announcing())
+    for key in ring.in_phase(Phase.PENDING):
+        announced = dict(key.announced)
+        for name, sighting in observed.announcing():
+            if not sighting.answered:
+                continue
+            if key.kid not in sighting.kids:
+                announced.pop(name, None)
+            elif name not in announced and at is not None:
+                announced[name] = at
+        if announced == dict(key.announced):
+            continue
+        changed = replace(key, announced=announced)
+        ring = _note_announcement(ring.with_key(changed), key, changed, required, at)
+    return ring
+
+
+def _note_announcement(
+    ring: KeyRing, before: Key, after: Key, required: tuple[str, ...], at: datetime | None
+) -> KeyRing:
+    was, stands = before.announced_at(required), after.announced_at(required)
+    if was is None and stands is not None:
+        return ring.noting(Entry(stands, "key.announced", after.kid, "seen everywhere"))
+    if was is not None and stands is None:
+        gone = ", ".join(sorted(set(before.announced) - set(after.announced)))
+        reason = f"missing at {gone}; announced since {was:%Y-%m-%dT%H:%M:%SZ}"
+        return ring.noting(Entry(at or was, "key.unannounced", after.kid, reason))
+    return ring
+
+
+def _supersede(ring: KeyRing, observed: Observed, at: datetime | None) -> KeyRing:
+    active = ring.active
+    for key in ring.in_phase(Phase.RETIRING):
+        held_by = _seen_holding(observed, key.kid)
+        if key.superseded_at is not None and held_by:
+            entry = Entry(
+                at or key.superseded_at,
+                "key.unsuperseded",
+                key.kid,
+                f"held again by {', '.join(held_by)}; superseded since {key.superseded_at:%Y-%m-%dT%H:%M:%SZ}",
+            )
+            ring = ring.with_key(replace(key, superseded_at=None)).noting(entry)
+        elif key.superseded_at is None and at is not None and active is not None:
+            if _all_hold(ring, observed, active.kid, instead_of=key.kid):
+                reason = f"every signing target holds {active.kid}"
+                ring = ring.with_key(replace(key, superseded_at=at))
+                ring = ring.noting(Entry(at, "key.superseded", key.kid, reason))
+    return ring
+
+
+def _seen_holding(observed: Observed, kid: str) -> list[str]:
+    signing = observed.signing()
+    return [name for name, seen in signing if seen.answered and kid in seen.kids + seen.strangers]
+
+
+def _all_hold(ring: KeyRing, observed: Observed, active: str, *, instead_of: str) -> bool:
+    """True when every signing target was read back with the active key, and none left may hold another."""
+    signing = list(observed.signing())
+    if not signing or any(active not in sighting.kids for _, sighting in signing):
+        return False
+    return not observed.may_hold(ring, instead_of)
+
+
+def _drop_done_orders(ring: KeyRing) -> KeyRing:
+    order, active = ring.promote, ring.active
+    if order is None or active is None or order.replaces == active.kid:
+        return ring
+    return replace(ring, promote=None)
+
+
