@@ -258,7 +258,8 @@ def _promote(s: Situation) -> Iterator[Step]:
     if s.now < ready:
         detail = f"announced since {since:%Y-%m-%dT%H:%M:%SZ}"
         # Overdue, yet propagation is never shortened (rule 5).
-        yield Step(Do.WAIT, Reason.PROPAGATING, key.kid, max(ready, due), detail)
+        overdue = reason is Reason.ROTATION_DUE and due <= s.now
+        yield Step(Do.WAIT, Reason.PROPAGATING, key.kid, max(ready, due), detail, blocked=overdue)
         return
     if s.now < due:
         yield s.wait(Reason.NOT_DUE, key.kid, due, f"replaces {active.kid}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from rotator.algorithms import Kind
 
@@ -126,7 +126,8 @@ class RotationPolicy:
     def with_durations(self, durations: Mapping[str, timedelta]) -> RotationPolicy:
         """Return this policy with some durations replaced (by those that a ring keeps in force)."""
         known = {field.name for field in fields(self)}
-        return replace(self, **{name: value for name, value in durations.items() if name in known})
+        changed: dict[str, Any] = {n: value for n, value in durations.items() if n in known}
+        return replace(self, **changed) if changed else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,171 @@
+"""Making, testing and writing out key material: the only module with randomness.
+
+Keys by `cryptography`, JOSE by `joserfc`, both imported only when a key is handled: a tick with
+nothing to do reads public halves from the ring and needs neither.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from rotator.algorithms import ALGORITHMS, PUBLIC_MEMBERS, Kind
+from rotator.ring import Key
+from rotator.secret import Secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+_CHECK_PREFIX: Final = b"rotator.check/1:"
+_RSA_EXPONENT: Final = 65537  # Envoy takes no other than 3 and 65537
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made: what goes into the ring, and the material that goes into the store."""
+
+    kid: str
+    kind: Kind
+    public: dict[str, str] | None
+    check: str | None
+    material: Secret
+
+
+class KeyMaker(Protocol):
+    """What handles material: the real one below, and the simulated world's."""
+
+    def make(self, kind: Kind) -> NewKey:
+        """Generate a key. RSA-4096 takes seconds; the GIL is released meanwhile."""
+        ...
+
+    def proves(self, key: Key, material: Secret) -> bool:
+        """True when what is signed with this material verifies with the ring's half of the key (rule 3)."""
+        ...
+
+    def private_jwk(self, key: Key, material: Secret) -> dict[str, str]:
+        """Return the private (or symmetric) JWK, with kid, use and alg."""
+        ...
+
+    def pem(self, key: Key, material: Secret) -> str | None:
+        """Return the private key as PKCS #8 PEM, None for HMAC."""
+        ...
+
+    def matches(self, key: Key, jwk: dict[str, Any]) -> bool:
+        """True when an HMAC JWK found in a verification document is this key (against its `check`)."""
+        ...
+
+
+class Keys:
+    """The real thing."""
+
+    def make(self, kind: Kind) -> NewKey:
+        """Generate a key of a kind; see `KeyMaker`."""
+        if kind.symmetric:
+            return _make_symmetric(kind)
+        from joserfc.jwk import import_key
+
+        private = _generate(kind)
+        jwk = import_key(_pkcs8(private), kind.kty).as_dict(private=True)
+        public = {"kty": kind.kty} | {name: str(jwk[name]) for name in PUBLIC_MEMBERS[kind.kty]}
+        kid = thumbprint(public)
+        return NewKey(kid, kind, public, None, Secret(json.dumps(jwk, sort_keys=True).encode()))
+
+    def proves(self, key: Key, material: Secret) -> bool:
+        """Sign with the material, verify with the ring's half; False on any mismatch or garbage."""
+        from joserfc import jws
+        from joserfc.errors import JoseError
+        from joserfc.jwk import import_key
+
+        try:
+            jwk = self.private_jwk(key, material)
+            if key.kind.symmetric:
+                return self.matches(key, jwk) and len(_decode(jwk["k"])) * 8 >= key.size
+            probe = secrets.token_bytes(32)
+            token = jws.serialize_compact(
+                {"alg": key.algorithm}, probe, import_key(jwk), algorithms=[key.algorithm]
+            )
+            verified = jws.deserialize_compact(
+                token, import_key(dict(key.public or {})), algorithms=[key.algorithm]
+            )
+            return verified.payload == probe
+        except (JoseError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+
+    def private_jwk(self, key: Key, material: Secret) -> dict[str, str]:
+        """Return the private JWK; see `KeyMaker`. Raises ValueError for material that is no JWK."""
+        jwk = json.loads(material.reveal())
+        if not isinstance(jwk, dict):
+            raise ValueError("the material is not a JWK")  # noqa: TRY004 - one error for bad material
+        return {**jwk, "kid": key.kid, "use": "sig", "alg": key.algorithm}
+
+    def pem(self, key: Key, material: Secret) -> str | None:
+        """Return PKCS #8 PEM, None for HMAC; see `KeyMaker`."""
+        if key.kind.symmetric:
+            return None
+        from joserfc.jwk import import_key
+
+        return import_key(self.private_jwk(key, material)).as_pem(private=True).decode()  # type: ignore[union-attr]
+
+    def matches(self, key: Key, jwk: dict[str, Any]) -> bool:
+        """Compare with the ring's `check`, in constant time."""
+        if key.check is None or jwk.get("kty") != "oct" or not isinstance(jwk.get("k"), str):
+            return False
+        try:
+            secret = _decode(jwk["k"])
+        except ValueError:
+            return False
+        return hmac.compare_digest(_check(secret, key.kid), key.check)
+
+
+def thumbprint(public: dict[str, str]) -> str:
+    """Return the RFC 7638 SHA-256 thumbprint of a public JWK, base64url without padding."""
+    names = sorted({"kty", *PUBLIC_MEMBERS[public["kty"]]})
+    canonical = json.dumps({name: public[name] for name in names}, separators=(",", ":"))
+    return _encode(hashlib.sha256(canonical.encode()).digest())
+
+
+def _make_symmetric(kind: Kind) -> NewKey:
+    # A thumbprint of a secret would be a leak: the kid of an HMAC key is 128 random bits.
+    kid = _encode(secrets.token_bytes(16))
+    secret = secrets.token_bytes(kind.size // 8)
+    jwk = {"kty": "oct", "k": _encode(secret)}
+    return NewKey(kid, kind, None, _check(secret, kid), Secret(json.dumps(jwk).encode()))
+
+
+def _check(secret: bytes, kid: str) -> str:
+    """Return what tells this secret from another: a MAC of a text that is no JWT's signing input."""
+    return _encode(hmac.digest(secret, _CHECK_PREFIX + kid.encode(), "sha256"))
+
+
+def _generate(kind: Kind) -> PrivateKeyTypes:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    if kind.kty == "RSA":
+        return rsa.generate_private_key(public_exponent=_RSA_EXPONENT, key_size=kind.size)
+    if kind.kty == "EC":
+        curves = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
+        return ec.generate_private_key(curves[str(ALGORITHMS[kind.algorithm].curve)]())
+    return ed25519.Ed25519PrivateKey.generate()
+
+
+def _pkcs8(private: PrivateKeyTypes) -> bytes:
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
+
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _encode(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def _decode(value: str) -> bytes:
+    return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))

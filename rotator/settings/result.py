@@ -1,0 +1,99 @@
+"""What a checked configuration is: plain frozen classes, light enough for ten thousand key sets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rotator.policy import RotationPolicy, policy_values
+from rotator.stores import DocumentKind
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """A configured secrets manager.
+
+    `options` is an instance of the backend's own settings model, already validated, its relative paths
+    resolved. It may hold credentials and is left out of the repr.
+    """
+
+    name: str
+    backend: str
+    options: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverSettings:
+    """One delivery: where the signing or verification document goes."""
+
+    to: str
+    path: Path
+    document: DocumentKind = DocumentKind.SIGNING
+    mode: int | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSettings:
+    """One publication: where the JWKS goes."""
+
+    to: str
+    path: Path
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSettings:
+    """One probe: the URL at which verifiers really read the JWKS."""
+
+    url: str
+    all_addresses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Where the built-in HTTP server listens; an IPv6 address is without brackets here."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeySetSettings:
+    """One key set as configured: its policy after profiles, its store, its targets."""
+
+    name: str
+    policy: RotationPolicy
+    store: str
+    default: bool = False
+    issuer: str | None = None
+    verifiers: tuple[str, ...] = ()
+    deliver: tuple[DeliverSettings, ...] = ()
+    publish: tuple[PublishSettings, ...] = ()
+    probes: tuple[ProbeSettings, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """A short stable name of the policy: two replicas whose policies differ have different ones."""
+        lines = "\n".join(f"{name}={text}" for name, text in policy_values(self.policy))
+        return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration, checked. Paths are absolute."""
+
+    source: Path
+    state_dir: Path
+    stores: Mapping[str, StoreSettings]
+    key_sets: Mapping[str, KeySetSettings]
+    combine: Mapping[str, tuple[str, ...]]
+    server: ServerSettings | None = None
+
+    @property
+    def public_dir(self) -> Path:
+        """What must be world-readable lives here, apart from the stores."""
+        return self.state_dir / "public"
