@@ -79,7 +79,9 @@ def translate(error: OSError, what: str) -> StoreError:
     """
     reason = os.strerror(error.errno) if error.errno else type(error).__name__
     message = f"{what}: {reason[:1].lower()}{reason[1:]}"
-    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "its path"
+    # A rename names two paths, and what is in its way stands at the second.
+    named = error.filename if error.filename2 is None else error.filename2
+    place = os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else "its path"
     kind, hint = _MEANING.get(error.errno or 0, (StoreUnavailable, ""))
     return kind(message, hint=hint.format(place=place, uid=os.geteuid()))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,7 +83,6 @@ class FilesDelivery:
         Raises:
             StoreUnavailable: the parent directory is missing, or the disk fails.
             StoreDenied: a permission is missing, or the path is a symbolic link or no directory.
-            StoreCorrupt: the document is not a regular file, or longer than 1 MiB.
         """
         with translating(f"cannot read {self._what}"):
             return self._see(alone=False)
@@ -174,17 +173,16 @@ class FilesDelivery:
         raise StoreUnavailable(f"{self._what} changed {_TRIES} times while it was being read")
 
     def _see_live(self, live: Path, *, alone: bool) -> Sight | None:
-        body = read_regular(live / self._main)
-        parsed = members(body or b"")
+        body = _read_if_regular(live / self._main)
         record = Record.parse(_read_if_regular(live / RECORD))
-        found = record.origin if record else origin(parsed, FORMATS[self._kind])
+        found = record.origin if record else origin(members(body), FORMATS[self._kind])
         if found is None or (record and self._main not in record.files):
             return None
         drift = self._drift(live, record)
-        if self._tree.leftovers() and (alone or not self._busy()):
+        if self._tree.leftovers() if alone else self._tree.abandoned():
             drift.append("leftovers of a crashed writer")
         advice = self._advice(live, record)
-        return _sight(body or b"", found, drift, advice)
+        return _sight(body, found, drift, advice)
 
     def _drift(self, live: Path, record: Record | None) -> list[str]:
         if record is None:
@@ -215,29 +213,21 @@ class FilesDelivery:
         looser = []
         for path, mode in wanted.items():
             try:
-                actual = path.lstat().st_mode & 0o777
+                actual = path.lstat().st_mode
             except FileNotFoundError:
                 continue  # reported as drift
+            if not stat.S_ISREG(actual) and path != self._tree.path:
+                continue  # likewise
+            actual &= 0o777
             if actual & ~mode:
                 shown = self._tree.path / path.name if path.parent == live else path
                 looser.append(f"{shown} has mode {actual:04o}: `chmod {mode:o} {shown}`")
         return looser
 
-    def _busy(self) -> bool:
-        try:
-            with (self._tree.path / LOCK).open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # we may not read the lock, or it is gone: then nobody can be asked
-            return False
-        return False
-
     def _see_foreign(self, live: Path | None) -> Sight:
         names = self._tree.strangers()
-        if (
-            live is not None and live.is_dir()
-        ):  # readers see it, though no record says that it is ours
+        if live is not None and live.is_dir():
+            # Readers see what it holds, though nothing says that it is ours.
             names += sorted(entry.name for entry in live.iterdir())
         if not names:
             return Sight(None)

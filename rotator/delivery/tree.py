@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -95,6 +96,28 @@ class Tree:
         live = self.live()
         names = (entry.name for entry in self.path.iterdir())
         return sorted(name for name in names if _SCAFFOLD.fullmatch(name) and name != live)
+
+    def abandoned(self) -> list[str]:
+        """Return the leftovers that no writer at work will take away; needs no lock."""
+        found = self.leftovers()
+        if not found or self._busy():
+            return []
+        # A writer may have come to its end between the two lines above.
+        return [name for name in self.leftovers() if name in found]
+
+    def _busy(self) -> bool:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path / LOCK, flags)
+        except OSError:  # it is gone, or not ours to read: then nobody can be asked
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def create(self, mode: int) -> None:
         """Create the directory durably; harmless when somebody else just did."""
