@@ -158,11 +158,12 @@ def _supersede(ring: KeyRing, observed: Observed, at: datetime | None) -> KeyRin
                 f"held again by {', '.join(held_by)}; superseded since {key.superseded_at:%Y-%m-%dT%H:%M:%SZ}",
             )
             ring = ring.with_key(replace(key, superseded_at=None)).noting(entry)
-        elif key.superseded_at is None and at is not None and active is not None:
-            if _all_hold(ring, observed, active.kid, instead_of=key.kid):
-                reason = f"every signing target holds {active.kid}"
-                ring = ring.with_key(replace(key, superseded_at=at))
-                ring = ring.noting(Entry(at, "key.superseded", key.kid, reason))
+        elif key.superseded_at is not None or at is None or active is None:
+            continue
+        elif _all_hold(ring, observed, active.kid, instead_of=key.kid):
+            reason = f"every signing target holds {active.kid}"
+            ring = ring.with_key(replace(key, superseded_at=at))
+            ring = ring.noting(Entry(at, "key.superseded", key.kid, reason))
     return ring
 
 
@@ -184,5 +185,3 @@ def _drop_done_orders(ring: KeyRing) -> KeyRing:
     if order is None or active is None or order.replaces == active.kid:
         return ring
     return replace(ring, promote=None)
-
-

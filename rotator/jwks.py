@@ -49,7 +49,9 @@ def render_jwks(ring: KeyRing, also: Iterable[Key] = ()) -> bytes:
     """
     keys = [public_jwk(key) for key in (*ring.published, *also)]
     if not keys:
-        raise StoreCorrupt(f"the JWKS of key set {ring.key_set} would be empty; it is left as it is")
+        raise StoreCorrupt(
+            f"the JWKS of key set {ring.key_set} would be empty; it is left as it is"
+        )
     # Size is checked before a key is created or pinned; a removal is never blocked by it.
     return json.dumps({"keys": keys}, separators=(",", ":")).encode()
 

@@ -230,7 +230,9 @@ def _retire_one(s: Situation, key: Key) -> Step:
         return s.blocked(Reason.NO_ANSWER, key.kid, due, f"no answer from {', '.join(silent)}")
     holding = s.observed.may_hold(s.ring, key.kid)
     if holding:
-        detail = f"{', '.join(holding)} may still sign with it; `rotator recover --forget TARGET` if not"
+        detail = (
+            f"{', '.join(holding)} may still sign with it; `rotator recover --forget TARGET` if not"
+        )
         return s.blocked(Reason.STILL_HELD, key.kid, due, detail)
     if s.held:
         return s.wait(Reason.HELD, key.kid, due, _held(s))
@@ -316,7 +318,9 @@ def _discard(s: Situation) -> Iterator[Step]:
         return
     for key in s.ring.in_phase(Phase.PENDING):
         if key.kind != s.policy.kind:
-            yield Step(Do.DISCARD, Reason.KIND_UNWANTED, key.kid, s.now, f"{s.policy.kind} is wanted")
+            yield Step(
+                Do.DISCARD, Reason.KIND_UNWANTED, key.kid, s.now, f"{s.policy.kind} is wanted"
+            )
 
 
 def _create(s: Situation) -> Iterator[Step]:
@@ -354,7 +358,9 @@ def _creation_obstacle(s: Situation, reason: Reason) -> Step | None:
             due = s.ring.discarded_at + pause
             return Step(Do.WAIT, Reason.DISCARD_BACKOFF, "", due, detail, blocked=True)
     if len(s.ring.in_phase(*ENDED)) > MAX_UNDESTROYED:
-        return s.blocked(Reason.UNDESTROYED, "", s.now, "the material of ended keys is not destroyed")
+        return s.blocked(
+            Reason.UNDESTROYED, "", s.now, "the material of ended keys is not destroyed"
+        )
     # One place is kept free for a change of kind and for an emergency (rules 8 and 10).
     kept_free = 0 if reason in (Reason.KIND_CHANGED, Reason.REVOCATION) else 1
     count = len(s.ring.published) + 1
@@ -392,7 +398,11 @@ def _deadlines(ring: KeyRing, policy: RotationPolicy) -> Iterator[datetime]:
             since = max(key.announced.values())
             due = (active.activated_at or active.created_at) + policy.rotate_every
             ordered = ring.promote is not None or key.kind != active.kind
-            yield since + policy.propagation_wait if ordered else max(due, since + policy.propagation_wait)
+            yield (
+                since + policy.propagation_wait
+                if ordered
+                else max(due, since + policy.propagation_wait)
+            )
     if active is not None and not ring.in_phase(Phase.PENDING, Phase.CREATING):
         due = (active.activated_at or active.created_at) + policy.rotate_every
         yield due - policy.creation_lead if policy.standby is Standby.JUST_IN_TIME else due

@@ -48,7 +48,7 @@ class Key:
     Attributes:
         locator: what the material store knows the material by; None for a key taken over from a
             target, of which only the public half is known.
-        public: the public JWK parameters with `kty`; None for HMAC and for ended keys.
+        public: the public JWK parameters with `kty`; None for HMAC.
         check: for HMAC, what proves the material without telling it (`rotator.keys`).
         announced: since when the key has been seen at each publication and probe (HMAC: at each
             `verification` document).

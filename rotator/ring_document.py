@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -23,13 +24,9 @@ MAX_BYTES: Final = 48 * 1024
 """A ring stays below this, so that it fits every secrets manager (AWS Secrets Manager: 64 KiB)."""
 
 _T = TypeVar("_T")
-_KEY_FIELDS: Final = frozenset(
-    "kid algorithm size phase locator public check created_at pending_at activated_at retiring_at "
-    "superseded_at ended_at destroy_after announced reason".split()
-)
+_KEY_FIELDS: Final = frozenset({field.name for field in fields(Key)} - {"extra"})
 _RING_FIELDS: Final = frozenset(
-    "format version key_set revision keys holders protection hold promote pins first_activated_at "
-    "kind_changed_at discards discarded_at clock_confirmed_at history".split()
+    {"format", "version", *(field.name for field in fields(KeyRing))} - {"extra"}
 )
 
 
@@ -152,7 +149,9 @@ class _Reader:
         if data.get("format") != FORMAT:
             self.fail("format", f"is not {FORMAT!r}")
         if data.get("version") != VERSION:
-            self.fail("version", f"is {data.get('version')!r}; this program reads version {VERSION}")
+            self.fail(
+                "version", f"is {data.get('version')!r}; this program reads version {VERSION}"
+            )
         if data.get("key_set") != self._key_set:
             self.fail("key_set", f"it is the ring of key set {data.get('key_set')!r}")
         self._refuse_private(data, "")

@@ -14,8 +14,30 @@ from enum import StrEnum
 from typing import Any, Final, NewType, Protocol, runtime_checkable
 
 from rotator.errors import BackendMissing
-from rotator.observed import DocumentKind as DocumentKind
+from rotator.observed import DocumentKind
 from rotator.secret import Secret
+
+__all__ = [
+    "Backend",
+    "Document",
+    "DocumentKind",
+    "DocumentStore",
+    "Finding",
+    "Inspectable",
+    "MaterialStore",
+    "Report",
+    "RingStore",
+    "Role",
+    "ServerTime",
+    "Sight",
+    "Store",
+    "Stored",
+    "Target",
+    "Version",
+    "VersionToken",
+    "backend_names",
+    "find_backend",
+]
 
 Version = NewType("Version", str)
 """What a ring store knows one saved ring by; opaque, compared for equality only."""

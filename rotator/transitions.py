@@ -176,7 +176,9 @@ def take_over(ring: KeyRing, found: Mapping[str, Key], target: str, at: datetime
     """Enter keys found at a filled target as `retiring`, public half only (rule 4)."""
     for kid, key in found.items():
         if ring.find(kid) is None:
-            entered = replace(key, phase=Phase.RETIRING, locator=None, created_at=at, retiring_at=at)
+            entered = replace(
+                key, phase=Phase.RETIRING, locator=None, created_at=at, retiring_at=at
+            )
             ring = ring.with_key(entered)
             ring = ring.noting(Entry(at, "key.taken_over", kid, f"found at {target}"))
     return ring.noting(Entry(at, "order.take_over", "", target))
@@ -192,9 +194,7 @@ def confirm_clock(ring: KeyRing, now: datetime) -> KeyRing:
         return None if date is None else min(date, now)
 
     keys = tuple(_without_future(key, now) for key in ring.keys)
-    protection = {
-        n: replace(item, since=past(item.since)) for n, item in ring.protection.items()
-    }
+    protection = {n: replace(item, since=past(item.since)) for n, item in ring.protection.items()}
     return replace(
         ring,
         keys=keys,
@@ -231,6 +231,7 @@ def _end(
     phase: Phase,
     at: datetime,
     why: str,
+    *,
     destroy_after: datetime | None = None,
 ) -> KeyRing:
     ended = replace(
@@ -238,8 +239,6 @@ def _end(
         phase=phase,
         ended_at=at,
         destroy_after=destroy_after,
-        public=None,
-        check=None,
         announced={},
         reason=why,
     )

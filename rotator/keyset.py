@@ -1,0 +1,162 @@
+"""Everything that a tick of one key set needs from outside, and what a process remembers between ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from rotator.errors import RotatorError, worst_exit_code
+from rotator.keys import KeyMaker, NewKey
+from rotator.look import Clock, Spread
+from rotator.mend import Written
+from rotator.observed import Observed
+from rotator.plan import Do, Step
+from rotator.policy import RotationPolicy
+from rotator.ring import KeyRing
+from rotator.stores import MaterialStore, RingStore, Target
+
+_FIRST_PAUSE = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(minutes=5)
+
+
+class Emit(Protocol):
+    """Where events go; `docs/events.md` lists them. Never given key material."""
+
+    def __call__(self, level: str, event: str, **fields: Any) -> None:
+        """Take one event: `level` is `debug`, `info`, `warning` or `error`."""
+        ...
+
+
+@dataclass(slots=True)
+class Failing:
+    """A target that failed, how often in a row, and when (CLOCK_BOOTTIME) it is tried again."""
+
+    count: int
+    again_at: timedelta
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one process remembers of one key set between ticks; all of it can be lost without harm.
+
+    Attributes:
+        revision: the highest revision of the ring that this process saw; 0 when it never saw one.
+        base: wall clock and CLOCK_BOOTTIME when this process first, or last, trusted its clock.
+        confirmed_at: the last operator's word on the clocks that was in the ring.
+        loaded: CLOCK_BOOTTIME of the last load.
+        creating: by kid, since when (CLOCK_BOOTTIME) somebody else's `creating` key was seen unchanged.
+        spare: a key that was made but came too late to be used; the next creation takes it.
+        said: what was said once and need not be said at each tick.
+    """
+
+    revision: int = 0
+    base: tuple[datetime, timedelta] | None = None
+    confirmed_at: datetime | None = None
+    loaded: timedelta | None = None
+    creating: dict[str, timedelta] = field(default_factory=dict)
+    failing: dict[str, Failing] = field(default_factory=dict)
+    spare: NewKey | None = None
+    said: dict[str, str] = field(default_factory=dict)
+    confirmed_known: bool = False
+
+    def drift(self, now: datetime, elapsed: timedelta) -> timedelta:
+        """Return how far the wall clock has parted from CLOCK_BOOTTIME since it was trusted."""
+        if self.base is None:
+            self.base = (now, elapsed)
+        return (now - self.base[0]) - (elapsed - self.base[1])
+
+    def operator_confirmed(
+        self, ring: KeyRing, now: datetime, elapsed: timedelta, clock_skew: timedelta
+    ) -> bool:
+        """True when an operator confirmed the clocks since this process last loaded the ring.
+
+        The word is worth something only if our clock fits the time at which it was given.
+        """
+        said, before, last = ring.clock_confirmed_at, self.confirmed_at, self.loaded
+        known = self.confirmed_known
+        self.confirmed_at, self.loaded, self.confirmed_known = said, elapsed, True
+        if not known or said is None or said == before or last is None:
+            return False
+        return -clock_skew <= now - said <= (elapsed - last) + clock_skew
+
+    def remember(
+        self, failures: Iterable[str], names: Iterable[str], elapsed: timedelta
+    ) -> timedelta | None:
+        """Remember which targets fail, so that each next try comes later; return when the first comes."""
+        failing = set(failures)
+        for name in names:
+            if name not in failing:
+                self.failing.pop(name, None)
+            elif self.may_try(name, elapsed):
+                before = self.failing.get(name)
+                count = before.count + 1 if before else 1
+                pause = min(_FIRST_PAUSE * 2 ** min(count - 1, 20), _LONGEST_PAUSE)
+                self.failing[name] = Failing(count, elapsed + pause)
+        return min((item.again_at for item in self.failing.values()), default=None)
+
+    def may_try(self, name: str, elapsed: timedelta) -> bool:
+        """True when a target did not fail lately."""
+        failing = self.failing.get(name)
+        return failing is None or elapsed >= failing.again_at
+
+
+@dataclass(slots=True)
+class Site:
+    """One key set as one process sees it.
+
+    Attributes:
+        place: where the ring lies, for messages (a path, the name of a secret).
+        spread: `map`, or one that takes looks at the same time.
+        first_run: True when the operator said `rotate --first-run`.
+    """
+
+    key_set: str
+    policy: RotationPolicy
+    rings: RingStore
+    material: MaterialStore
+    targets: tuple[Target, ...]
+    keys: KeyMaker
+    clock: Clock
+    emit: Emit
+    memory: Memory = field(default_factory=Memory)
+    spread: Spread = map
+    place: str = ""
+    first_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one tick did.
+
+    Attributes:
+        changed: something was written, so another tick should follow at once, to look at it.
+        retry_at: CLOCK_BOOTTIME at which a failing target may be tried again, None when none fails.
+        failures: by target (or `material`), what went wrong.
+        observed: what was seen, and `now` when.
+    """
+
+    ring: KeyRing
+    step: Step
+    changed: bool
+    written: tuple[Written, ...]
+    failures: dict[str, RotatorError]
+    retry_at: timedelta | None
+    observed: Observed
+    now: datetime
+
+    @property
+    def exit_code(self) -> int:
+        """0 when the desired state is reached or merely waited for; else why it is not.
+
+        A target that is down is a temporary matter of the key set (75), whatever its own store said;
+        what will not pass by itself is told apart.
+        """
+        codes = [75 if code == 69 else code for code in self._codes()]
+        return worst_exit_code(codes)
+
+    def _codes(self) -> Iterator[int]:
+        yield from (failure.exit_code for failure in self.failures.values())
+        if self.step.do is Do.WAIT and self.step.blocked:
+            yield 75

@@ -1,0 +1,180 @@
+"""Carrying out a step: self-tests, material, and the swap, in DESIGN's writing order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotator import transitions
+from rotator.errors import RotatorError, StoreError
+from rotator.evidence import stamp
+from rotator.keys import NewKey
+from rotator.plan import Do, Reason, Step
+from rotator.reconcile import View, update
+from rotator.ring import Key, KeyRing, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+SELF_TEST_FAILED = "self-test failed"
+
+
+def execute(view: View, step: Step) -> dict[str, RotatorError]:
+    """Carry out one step; return what failed without harm (an unreadable store only waits).
+
+    Raises:
+        Conflict, StoreUnavailable, StoreDenied: the swap was not made.
+    """
+    acts: dict[Do, Callable[[View, Step], dict[str, RotatorError]]] = {
+        Do.CREATE: _create,
+        Do.TAKE_OVER: _take_over,
+        Do.PROMOTE: _promote,
+        Do.RETIRE: _retire,
+        Do.DISCARD: _discard,
+        Do.DESTROY: _destroy,
+    }
+    return acts[step.do](view, step)
+
+
+def begin_creation(view: View, why: Reason) -> NewKey:
+    """Make a key and enter it into the ring as `creating`, before its material is written anywhere.
+
+    A key that was made but came too late for its write window is kept for the next try, so that slow
+    generation cannot starve a key set of short durations.
+    """
+    site, kind = view.site, view.site.policy.kind
+    new = site.memory.spare
+    if new is None or new.kind != kind:
+        new = site.memory.spare = site.keys.make(kind)
+    at = _now(view)
+    locator = site.material.allocate(new.kid, view.ring.locators)
+    key = Key(
+        new.kid, kind.algorithm, kind.size, Phase.CREATING, locator, at, new.public, new.check
+    )
+    view.ring = transitions.add_creating(view.ring, key, at, why)
+    view.swap()
+    site.memory.spare = None
+    return new
+
+
+def self_test(view: View, key: Key) -> bool:
+    """Read a key's material back, sign, and verify with the ring's half (rule 3).
+
+    Raises:
+        StoreUnavailable, StoreDenied: the material could not be read, which says nothing about it.
+    """
+    if key.locator is None:
+        return False
+    material = view.site.material.get(key.locator, key.kid)
+    return material is not None and view.site.keys.proves(key, material)
+
+
+def _create(view: View, step: Step) -> dict[str, RotatorError]:
+    new = begin_creation(view, step.reason)
+    key = view.ring.find(new.kid)
+    if key is None or key.locator is None:
+        return {}
+    try:
+        view.fence()
+        view.site.material.put(key.locator, key.kid, new.material)
+        return _settle(view, key)
+    except StoreError as error:
+        # The ring says `creating`; whoever comes next takes it over or discards it.
+        return {"material": error}
+
+
+def _take_over(view: View, step: Step) -> dict[str, RotatorError]:
+    key = view.ring.find(step.kid)
+    try:
+        return {} if key is None else _settle(view, key)
+    except StoreError as error:
+        return {"material": error}
+
+
+def _settle(view: View, key: Key) -> dict[str, RotatorError]:
+    """A `creating` key becomes `pending` if its material proves good, else it is discarded."""
+    good = self_test(view, key)
+
+    def change(ring: KeyRing) -> KeyRing | None:
+        found = ring.find(key.kid)
+        if found is None or found.phase is not Phase.CREATING:
+            return None
+        if good:
+            return transitions.created(ring, key.kid, _now(view))
+        return _discarded(view, ring, key.kid, SELF_TEST_FAILED)
+
+    if update(view, change) and not good:
+        _destroy_early(view, key)
+    return {}
+
+
+def _promote(view: View, step: Step) -> dict[str, RotatorError]:
+    key = view.ring.find(step.kid)
+    if key is None:
+        return {}
+    try:
+        good = self_test(view, key)
+    except StoreError as error:
+        # An unreadable store only waits; what was seen is still worth recording.
+        if view.ring != view.loaded:
+            view.swap()
+        return {"material": error}
+    if good:
+        view.ring = transitions.promote(view.ring, key.kid, _now(view), step.reason.value)
+    else:
+        view.ring = _discarded(view, view.ring, key.kid, SELF_TEST_FAILED)
+    view.swap()
+    return {}
+
+
+def _retire(view: View, step: Step) -> dict[str, RotatorError]:
+    view.ring = transitions.retire(view.ring, step.kid, _now(view))
+    view.swap()
+    return {}
+
+
+def _discard(view: View, step: Step) -> dict[str, RotatorError]:
+    view.ring = _discarded(view, view.ring, step.kid, step.reason.value)
+    view.swap()
+    return {}
+
+
+def _destroy(view: View, step: Step) -> dict[str, RotatorError]:
+    key = view.ring.find(step.kid)
+    if key is None:
+        return {}
+    try:
+        view.fence()
+        if key.locator is not None:
+            view.site.material.destroy(key.locator, key.kid)
+    except StoreError as error:
+        if view.ring != view.loaded:
+            view.swap()
+        return {"material": error}
+    view.ring = transitions.destroyed(view.ring, key.kid, _now(view))
+    view.swap()
+    return {}
+
+
+def _discarded(view: View, ring: KeyRing, kid: str, why: str) -> KeyRing:
+    window = ring.in_force(view.site.policy).write_window
+    at = stamp(ring, view.site.clock.now())
+    return transitions.discard(ring, kid, at, why, write_window=window)
+
+
+def _destroy_early(view: View, key: Key) -> None:
+    """Destroy what may be there at once; the final destruction comes when no writer can be left."""
+    if key.locator is None:
+        return
+    try:
+        view.fence()
+        view.site.material.destroy(key.locator, key.kid)
+    except StoreError as error:
+        view.site.emit(
+            "debug", "key.destroy_later", key_set=view.site.key_set, kid=key.kid, reason=str(error)
+        )
+
+
+def _now(view: View) -> datetime:
+    """Return the date for what happens now: read after the evidence, never before the ring's latest."""
+    return stamp(view.ring, view.site.clock.now())

@@ -1,0 +1,108 @@
+"""The events of a tick: one per step and per write, `noun.verb`. `docs/events.md` lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from rotator.clock import Verdict
+from rotator.errors import RotatorError
+from rotator.evidence import differences
+from rotator.keyset import Site
+from rotator.look import Seen
+from rotator.mend import Written
+from rotator.observed import DocumentKind
+from rotator.policy import RotationPolicy
+from rotator.ring import Key, KeyRing, Phase
+from rotator.ring_document import format_date
+
+_WARNINGS: Final = frozenset(
+    {"key.discarded", "key.revoked", "key.unannounced", "key.unsuperseded", "key.taken_over"}
+)
+_WRITES: Final = {
+    DocumentKind.JWKS: "jwks.published",
+    DocumentKind.VERIFICATION: "verification.published",
+    DocumentKind.SIGNING: "key.delivered",
+}
+
+
+def changes(site: Site, before: KeyRing, after: KeyRing) -> None:
+    """Tell what a swap changed: one event per new line of the history."""
+    known = set(before.history)
+    for entry in after.history:
+        if entry in known:
+            continue
+        old, new = before.find(entry.kid), after.find(entry.kid)
+        due = _due(new, after.in_force(site.policy)) if new is not None else None
+        fields = {
+            "kid": entry.kid,
+            "reason": entry.reason,
+            "from": old.phase.value if old else "",
+            "to": new.phase.value if new else "",
+            "due_at": format_date(due) if due else "",
+        }
+        level = "warning" if entry.event in _WARNINGS else "info"
+        shown = {name: value for name, value in fields.items() if value}
+        site.emit(level, entry.event, key_set=site.key_set, revision=after.revision, **shown)
+
+
+def _due(key: Key, policy: RotationPolicy) -> datetime | None:
+    """When the next thing in a key's life may happen, as far as the clock alone can tell."""
+    if key.phase is Phase.PENDING and key.announced:
+        return max(key.announced.values()) + policy.propagation_wait
+    if key.phase is Phase.ACTIVE and key.activated_at is not None:
+        return key.activated_at + policy.rotate_every
+    if key.phase is Phase.RETIRING and key.superseded_at is not None:
+        return key.superseded_at + policy.grace_wait
+    return key.destroy_after
+
+
+def writes(site: Site, ring: KeyRing, written: Iterable[Written]) -> None:
+    """Tell which documents were written."""
+    for item in written:
+        site.emit(
+            "info",
+            _WRITES[item.kind],
+            key_set=site.key_set,
+            revision=ring.revision,
+            target=item.target,
+            kid=item.kids[0] if item.kind is DocumentKind.SIGNING else ",".join(item.kids),
+        )
+
+
+def failures(site: Site, found: Mapping[str, RotatorError]) -> None:
+    """Tell which targets fail, once per reason, and which have healed."""
+    said = site.memory.said
+    for name, failure in found.items():
+        _once(site, f"failing:{name}", str(failure), "warning", "target.failing", target=name)
+    for key in [key for key in said if key.startswith("failing:")]:
+        name = key.removeprefix("failing:")
+        if name not in found:
+            del said[key]
+            site.emit("info", "target.healed", key_set=site.key_set, target=name)
+
+
+def looks(site: Site, ring: KeyRing, seen: Sequence[Seen], verdict: Verdict) -> None:
+    """Tell of a suspicious clock, of drift at targets, and of a configuration that differs."""
+    if verdict.suspicious:
+        _once(site, "clock", verdict.suspicious, "error", "clock.suspicious")
+    elif site.memory.said.pop("clock", None) is not None:
+        site.emit("info", "clock.trusted", key_set=site.key_set)
+    known = {key.kid for key in ring.keys} | {entry.kid for entry in ring.history}
+    for item in seen:
+        strange = [kid for kid in item.sighting.strangers if kid not in known]
+        if item.sighting.ours and (strange or item.sighting.note.startswith("drift:")):
+            what = item.sighting.note or f"unknown kid {', '.join(strange)}"
+            name = item.target.name
+            site.emit("warning", "target.drift", key_set=site.key_set, target=name, reason=what)
+    for name, what in differences(ring, site.policy).items():
+        _once(site, f"differs:{name}", what, "warning", "config.differs", duration=name)
+
+
+def _once(site: Site, topic: str, reason: str, level: str, event: str, **fields: str) -> None:
+    """Emit an event only when there is something new to say."""
+    if site.memory.said.get(topic) == reason:
+        return
+    site.memory.said[topic] = reason
+    site.emit(level, event, key_set=site.key_set, reason=reason, **fields)
