@@ -370,6 +370,13 @@ def test_racing_writers_never_lose_a_revision_and_readers_never_see_a_mix(tmp_pa
     assert target.look().note == ""
 
 
+def fill_up(path: Path) -> None:
+    """Take all the space that there is."""
+    with path.open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
 def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     """A file system of a few pages, filled by somebody else and freed again."""
@@ -379,12 +386,8 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     try:
         out = tmp_path / "out"
         put(delivery(out), 1)
-        with (
-            pytest.raises(OSError, match="No space left"),
-            (tmp_path / "ballast").open("wb", buffering=0) as ballast,
-        ):
-            while True:
-                ballast.write(bytes(4096))
+        with pytest.raises(OSError, match="No space left"):
+            fill_up(tmp_path / "ballast")
         with pytest.raises(StoreUnavailable, match="free some space"):
             put(delivery(out), 2)
         assert read_as_signer(out) == 1
