@@ -87,7 +87,6 @@ def parse_sidecar(data: bytes) -> Sidecar | None:
         modified = datetime.fromisoformat(members["modified"])
         if not isinstance(members["key_set"], str) or modified.tzinfo is None:
             return None
-        previous = members["previous"]
         return Sidecar(
             key_set=members["key_set"],
             revision=_whole(members["revision"]),
@@ -95,11 +94,16 @@ def parse_sidecar(data: bytes) -> Sidecar | None:
             max_age=_optional(members["max_age"]),
             stale=_optional(members["stale"]),
             modified=modified.astimezone(UTC),
-            previous=previous
-            and Earlier(_whole(previous["revision"]), _digest(previous["sha256"])),
+            previous=_earlier(members["previous"]),
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def _earlier(members: Any) -> Earlier | None:
+    if members is None:
+        return None
+    return Earlier(_whole(members["revision"]), _digest(members["sha256"]))
 
 
 def _whole(value: Any) -> int:

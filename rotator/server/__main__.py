@@ -42,9 +42,10 @@ def main() -> int:
     listener = parser.parse_args().fd
     # Ctrl-C is for the parent, which ends this process when its step is done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    site = parse_site(sys.stdin.buffer.readline())
-    app = App(site, report)
-    asyncio.run(_serve(app, listener))
+    line = sys.stdin.buffer.readline()
+    if not line:  # the parent ended before it said anything
+        return 0
+    asyncio.run(_serve(App(parse_site(line), report), listener))
     return 0
 
 
