@@ -1,0 +1,51 @@
+"""The configuration: found, read, checked, and turned into plain frozen classes.
+
+Importing this package costs next to nothing; pydantic and ruamel.yaml are loaded when a configuration is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rotator.settings.faults import Fault, InvalidSettings, Place
+from rotator.settings.result import (
+    DeliverSettings,
+    KeySetSettings,
+    ProbeSettings,
+    PublishSettings,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+)
+
+__all__ = [
+    "DeliverSettings",
+    "Fault",
+    "InvalidSettings",
+    "KeySetSettings",
+    "Place",
+    "ProbeSettings",
+    "PublishSettings",
+    "ServerSettings",
+    "Settings",
+    "StoreSettings",
+    "load_settings",
+]
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read and check the configuration. Nothing is written, and no store is opened.
+
+    Args:
+        path: the file named by `--config`; None searches `ROTATOR_CONFIG`, `./rotator.yaml`,
+            `/etc/rotator/rotator.yaml`.
+        environ: the environment; `ROTATOR__…` in it overrides the file.
+
+    Raises:
+        ConfigError: there is no configuration, or it cannot be read or parsed.
+        InvalidSettings: it has faults (a `ConfigError`); all of them are in it.
+    """
+    from rotator.settings.load import Loader
+
+    return Loader(path, environ).load()

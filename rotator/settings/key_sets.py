@@ -1,0 +1,259 @@
+"""One key set: defaults below it, profiles over it, and everything that must hold for it alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rotator.algorithms import ALGORITHMS, Kind, kind_of
+from rotator.policy import ZERO, RotationPolicy, Standby, broken_clauses, format_duration
+from rotator.profiles import apply_profiles, changed_by, find_profile, objections
+from rotator.settings.document import Document
+from rotator.settings.faults import Fault, dotted, nearest
+from rotator.settings.faults import Path as KeyPath
+from rotator.settings.models import Defaults, Deliver, KeySet
+from rotator.settings.result import (
+    DeliverSettings,
+    KeySetSettings,
+    ProbeSettings,
+    PublishSettings,
+    StoreSettings,
+)
+from rotator.stores import DocumentKind
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all key sets share while they are checked."""
+
+    main: Document
+    directory: Path
+    defaults: Defaults
+    defaults_cut: frozenset[KeyPath]
+    stores: Mapping[str, StoreSettings | None]
+    served: bool
+    faults: list[Fault]
+    policies: dict[RotationPolicy, RotationPolicy] = field(default_factory=dict)
+
+    def absolute(self, text: str) -> Path:
+        """Return a path of the configuration, which is relative to the configuration's directory."""
+        return Path(os.path.normpath(self.directory / Path(text).expanduser()))
+
+
+class Checked:
+    """One key set on its way from a model to settings.
+
+    Args:
+        cut: the paths that had a fault; what depends on them is not checked again.
+        path: where the key set stands in its document: nothing in a file of `key_sets_dir`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: KeySet,
+        cut: frozenset[KeyPath],
+        document: Document,
+        *,
+        path: KeyPath,
+        context: Context,
+    ) -> None:
+        self.name = name
+        self._model = model
+        cut |= context.defaults_cut
+        self._cut = {location[0] for location in cut if location}
+        self._unsound = {location[-1] for location in cut if location[:1] == ("policy",)}
+        self._document = document
+        self._path = path
+        self._context = context
+
+    def settings(self) -> KeySetSettings | None:
+        """Return the settings of this key set, None when its faults leave nothing to check against others."""
+        verifiers = self._verifiers()
+        policy = self._policy(verifiers)
+        store = self._store()
+        deliver = tuple(self._deliver(item) for item in self._model.deliver)
+        if policy is None:
+            return None
+        if not self._cut & {"algorithm", "deliver", "publish", "probes"}:
+            self._targets(policy.kind)
+        self._modes()
+        return KeySetSettings(
+            name=self.name,
+            policy=self._context.policies.setdefault(policy, policy),
+            store=store,
+            default=self._model.default,
+            issuer=self._model.issuer,
+            verifiers=verifiers,
+            deliver=deliver,
+            publish=tuple(
+                PublishSettings(item.to, self._context.absolute(item.path), item.mode)
+                for item in self._model.publish
+            ),
+            probes=tuple(
+                ProbeSettings(item.url, item.all_addresses) for item in self._model.probes
+            ),
+        )
+
+    def fault(self, path: KeyPath, text: str) -> None:
+        """Add a fault of this key set, at what `defaults:` says when the key set itself says nothing."""
+        context, here = self._context, self._path + path
+        full = self._document.prefix + here
+        if not self._document.has(here) and context.main.has(("defaults", *path)):
+            context.faults.append(Fault(context.main.place(("defaults", *path)), full, text))
+        else:
+            context.faults.append(self._document.fault(here, text))
+
+    def _value(self, name: str) -> Any:
+        """Return a value of the key set, else of the defaults."""
+        given = name in self._model.model_fields_set
+        return getattr(self._model if given else self._context.defaults, name)
+
+    def _verifiers(self) -> tuple[str, ...]:
+        known = []
+        for position, name in enumerate(self._value("verifiers")):
+            try:
+                known.append(find_profile(name).name)
+            except ValueError as error:
+                self.fault(("verifiers", position), str(error))
+        return tuple(dict.fromkeys(known))
+
+    def _kind(self) -> Kind | None:
+        algorithm, size = self._value("algorithm"), self._value("key_size")
+        inherited = "key_size" not in self._model.model_fields_set
+        if inherited and size not in ALGORITHMS[algorithm].sizes:
+            # `defaults: {key_size: 2048}` is about RSA; an EC key set beside them need not undo it.
+            size = None
+        try:
+            return kind_of(algorithm, size)
+        except ValueError as error:
+            self.fault(("key_size",), str(error))
+            return None
+
+    def _policy(self, verifiers: tuple[str, ...]) -> RotationPolicy | None:
+        defaults, own = self._context.defaults.policy, self._model.policy
+        values = {name: getattr(defaults, name) for name in defaults.model_fields_set}
+        values |= {name: getattr(own, name) for name in own.model_fields_set}
+        kind = self._kind()
+        for name in ("token_ttl", "signer_lag"):
+            if name not in values:
+                if not self._unsound & {name, "policy"}:
+                    self.fault(("policy", name), _required(name))
+                # So that the rest can be checked; nothing with a fault is ever used.
+                self._unsound.add(name)
+                values[name] = ZERO
+        if kind is None:
+            return None
+        if "standby" in values:
+            values["standby"] = Standby(values["standby"])
+        before = RotationPolicy(
+            kind=kind,
+            allow_mixed_kty=self._value("allow_mixed_kty"),
+            first_run=self._value("first_run"),
+            **values,
+        )
+        policy = apply_profiles(before, verifiers)
+        if not ({"algorithm", "verifiers"} & self._cut or "policy" in self._unsound):
+            self._contract(policy, changed_by(before, verifiers))
+            for text in objections(policy, verifiers):
+                self.fault(("verifiers",), text)
+        return policy
+
+    def _contract(self, policy: RotationPolicy, changed: dict[str, str]) -> None:
+        for violation in broken_clauses(policy):
+            text = str(violation)
+            named = {violation.field, *(term.name.removeprefix("2 × ") for term in violation.terms)}
+            if named & self._unsound or (violation.field == "max_keys" and self._unsound):
+                continue
+            for name in sorted(named & changed.keys()):
+                value = getattr(policy, name)
+                shown = value if isinstance(value, int) else format_duration(value)
+                text += f" (`{name}` is {shown} because of the verifier profile `{changed[name]}`)"
+            self.fault(("policy", violation.field), text)
+
+    def _store(self) -> str:
+        stores, name = self._context.stores, self._value("store")
+        if name is not None and name not in stores:
+            self.fault(("store",), f"there is no store {name!r}{nearest(name, stores)}")
+        elif name is None and len(stores) > 1:
+            self.fault(
+                ("store",),
+                f"is missing, and there are {len(stores)} stores: name one of {', '.join(sorted(stores))}",
+            )
+        return name if name is not None else next(iter(stores), "")
+
+    def _deliver(self, item: Deliver) -> DeliverSettings:
+        path = self._context.absolute(item.path)
+        return DeliverSettings(item.to, path, DocumentKind(item.document), item.mode, item.group)
+
+    def _targets(self, kind: Kind) -> None:
+        """Check that there is somebody to sign, and somewhere to look at (DESIGN §3, rules 1 and 2)."""
+        documents = [item.document for item in self._model.deliver]
+        if "signing" not in documents:
+            self.fault(
+                ("deliver",),
+                "has no `signing` document, so no signer could ever get a key; add `{to: files, path: …}`",
+            )
+        if kind.symmetric:
+            for name in ("publish", "probes"):
+                if getattr(self._model, name):
+                    self.fault(
+                        (name,),
+                        f"{kind.algorithm} keys are secret and never reach a JWKS; remove `{name}`, and deliver a `verification` document",
+                    )
+            if "verification" not in documents:
+                self.fault(
+                    ("deliver",),
+                    f"has no `verification` document, so no verifier of {kind.algorithm} tokens could get a key; add `{{to: files, path: …, document: verification}}`",
+                )
+            if self._model.default:
+                self.fault(
+                    ("default",),
+                    f"{kind.algorithm} keys never reach a JWKS, so there is nothing to serve; remove `default`",
+                )
+            return
+        for position, document in enumerate(documents):
+            if document == "verification":
+                self.fault(
+                    ("deliver", position, "document"),
+                    f"the `verification` document is for HMAC; verifiers of {kind.algorithm} tokens read the JWKS: remove this delivery",
+                )
+        if not (self._model.publish or self._model.probes or self._context.served):
+            self.fault(
+                ("publish",),
+                "there is nothing to look at: no `publish`, no `probes`, no `server`; without one, nobody knows whether verifiers have the key",
+            )
+
+    def _modes(self) -> None:
+        for position, item in enumerate(self._model.deliver):
+            if item.mode is None:
+                continue
+            at = ("deliver", position, "mode")
+            if item.mode & 0o7:
+                self.fault(
+                    at,
+                    f"'{item.mode:04o}' would let every user of this host at the keys; write '{item.mode & 0o770:04o}'",
+                )
+            elif item.mode & 0o600 != 0o600:
+                self.fault(
+                    at,
+                    f"'{item.mode:04o}' would lock out rotator itself; write '{item.mode | 0o600:04o}'",
+                )
+        for position, target in enumerate(self._model.publish):
+            if target.mode is not None and target.mode & 0o600 != 0o600:
+                self.fault(
+                    ("publish", position, "mode"),
+                    f"'{target.mode:04o}' would lock out rotator itself; write '{target.mode | 0o600:04o}'",
+                )
+
+
+def _required(name: str) -> str:
+    what = {
+        "token_ttl": "the longest time between a token's issue and its `exp`",
+        "signer_lag": "how long a signer may go on using a key after a new one was delivered",
+    }
+    where = dotted(("defaults", "policy", name))
+    return f"is missing; it is {what[name]}, and nobody can guess it: set it here, or for all key sets as {where}"

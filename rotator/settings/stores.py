@@ -1,0 +1,57 @@
+"""The options of a store, checked by the model of its own backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from rotator.errors import BackendMissing
+from rotator.settings.document import Document
+from rotator.settings.faults import Fault, nearest
+from rotator.settings.models import Store
+from rotator.settings.result import StoreSettings
+from rotator.settings.validate import validate
+from rotator.stores import backend_names, find_backend
+
+
+def check_store(
+    name: str, model: Store, document: Document, directory: Path, faults: list[Fault]
+) -> StoreSettings | None:
+    """Return the settings of a store, None when it has faults.
+
+    Paths among the options are made absolute: relative to the configuration's directory, `~` expanded.
+    """
+    path = ("stores", name)
+    try:
+        options_model = find_backend(model.backend).settings()
+    except BackendMissing as error:
+        close = nearest(model.backend, backend_names())
+        text = str(error) if not close.startswith("; did") else f"{error.message}{close}"
+        faults.append(document.fault((*path, "backend"), text))
+        return None
+    # No fault shows a value: it may be a credential in the wrong place.
+    given = model.model_extra or {}
+    options, cut = validate(options_model, document, path, faults, values=given, secret=True)
+    if options is None or cut:
+        return None
+    changes = {
+        key: Path(os.path.normpath(directory / value.expanduser()))
+        for key in options_model.model_fields
+        if isinstance(value := getattr(options, key), Path)
+    }
+    return StoreSettings(
+        name, model.backend, options.model_copy(update=changes) if changes else options
+    )
+
+
+def option_names(store: Any) -> Collection[str]:
+    """Return the options that a store's backend has, nothing when there is no such backend."""
+    backend = store.get("backend") if isinstance(store, dict) else None
+    if not isinstance(backend, str):
+        return []
+    try:
+        return ["backend", *find_backend(backend).settings().model_fields]
+    except BackendMissing:
+        return []
