@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 __all__ = ["HostClock"]
 
@@ -29,12 +29,11 @@ class HostClock:
         """
         return datetime.now(UTC)
 
-    def elapsed(self) -> float:
+    def elapsed(self) -> timedelta:
         """Read the clock that only ever goes forward.
 
         Returns:
-            Seconds since the machine started, suspends included; only differences mean something.
+            The time since the machine started, suspends included; only differences mean something.
         """
-        if _ELAPSED is None:
-            return time.monotonic()
-        return time.clock_gettime(_ELAPSED)
+        seconds = time.monotonic() if _ELAPSED is None else time.clock_gettime(_ELAPSED)
+        return timedelta(seconds=seconds)
