@@ -1,0 +1,19 @@
+"""How the contract tests come by a fresh place for each installed backend: one opener for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from rotator.testing.contract import Place
+
+
+def _file(scratch: Path) -> Place:
+    return Place.of_backend("file", {"path": str(scratch / "keys"), "lock_timeout": 60})
+
+
+OPENERS: Final[dict[str, Callable[[Path], Place]]] = {
+    "file": _file,
+}
+"""By the name of the backend: makes a place from a directory that only this test uses."""
