@@ -31,7 +31,7 @@ from rotator.observed import Observed
 from rotator.plan import Do, Step, next_step
 from rotator.ring import KeyRing, Phase
 from rotator.ring_document import MAX_BYTES, read_ring, write_ring
-from rotator.stores import Stored, Target
+from rotator.stores import Stored
 
 Change = Callable[[KeyRing], KeyRing | None]
 _LOADS: Final = 3
@@ -47,8 +47,9 @@ class View:
         now: the wall clock, read after the looks.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, *, trusting: bool = True) -> None:
         self.site = site
+        self.trusting = trusting
         self.seen: tuple[Seen, ...] = ()
         self.observed = Observed()
         self.swapped = False
@@ -66,10 +67,26 @@ class View:
         if self.stored is None:
             self.loaded = KeyRing(site.key_set)
         else:
-            self.loaded = read_ring(self.stored.document, key_set=site.key_set, place=site.place)
+            self.loaded = self._read(self.stored)
         self.ring = self.loaded
         self.version = self.stored.version if self.stored else None
         self.now = site.clock.now()
+
+    def _read(self, stored: Stored) -> KeyRing:
+        try:
+            return read_ring(stored.document, key_set=self.site.key_set, place=self.site.place)
+        except StoreCorrupt:
+            if self.trusting:
+                raise
+            # Only an operator's recovery or emergency goes on from here, and replaces these bytes.
+            return KeyRing(self.site.key_set)
+
+    def look(self) -> None:
+        """Look at every target, and hold what is there against the ring."""
+        site = self.site
+        self.seen = tuple(
+            site.spread(lambda t: look_at(t, self.loaded, site.keys, site.clock), site.targets)
+        )
 
     @property
     def policy_window(self) -> timedelta:
@@ -169,7 +186,7 @@ def look_around(site: Site) -> View:
     """
     view = View(site)
     for _ in range(_LOADS):
-        view.seen = tuple(site.spread(_looker(view), site.targets))
+        view.look()
         if not _doubtful(view):
             break
         # Judged only after a second load: the ring may have moved on while we looked (rule 4).
@@ -179,8 +196,8 @@ def look_around(site: Site) -> View:
             break
     _refuse_stale(view)
     view.now = site.clock.now()
-    verdict = _judge_clock(view)
-    view.observed = _observe(view, verdict)
+    verdict = judge_clock(view)
+    view.observed = observe(view, verdict)
     if view.loaded.revision == 0:
         _refuse_doubtful_first_run(view)
     site.memory.revision = max(site.memory.revision, view.loaded.revision)
@@ -238,11 +255,6 @@ def update(view: View, change: Change) -> bool:
     return False
 
 
-def _looker(view: View) -> Callable[[Target], Seen]:
-    site = view.site
-    return lambda target: look_at(target, view.loaded, site.keys, site.clock)
-
-
 def _doubtful(view: View) -> bool:
     """True when a target is ahead of the ring, or filled while there is none."""
     if view.site.memory.revision > view.loaded.revision:
@@ -276,7 +288,8 @@ def _refuse_stale(view: View) -> None:
         )
 
 
-def _judge_clock(view: View) -> Verdict:
+def judge_clock(view: View) -> Verdict:
+    """Judge this host's clock by the ring, the process, and whoever was heard in the looks."""
     site, memory, ring = view.site, view.site.memory, view.loaded
     elapsed = site.clock.elapsed()
     drift = memory.drift(view.now, elapsed)
@@ -295,7 +308,8 @@ def _judge_clock(view: View) -> Verdict:
     return verdict
 
 
-def _observe(view: View, verdict: Verdict) -> Observed:
+def observe(view: View, verdict: Verdict) -> Observed:
+    """Put together what was observed, and since when others' creations stand still."""
     memory, elapsed = view.site.memory, view.site.clock.elapsed()
     creating = {key.kid for key in view.loaded.in_phase(Phase.CREATING)}
     memory.creating = {kid: memory.creating.get(kid, elapsed) for kid in creating}

@@ -1,0 +1,289 @@
+"""Revocation, the leak of a whole store, and going back to the previous key (rules 6 and 9)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from rotator import transitions
+from rotator.errors import (
+    ClockSuspicious,
+    RotatorError,
+    StoreCorrupt,
+    StoreError,
+    TargetFailing,
+    UsageError,
+)
+from rotator.keyset import Site
+from rotator.operations.done import (
+    Done,
+    again_on_conflict,
+    apply,
+    date,
+    existing,
+    finish,
+    need,
+)
+from rotator.plan import Reason
+from rotator.policy import format_duration
+from rotator.reconcile import View, judge_clock, look_around, observe, update
+from rotator.ring import ENDED, Key, KeyRing, Phase
+from rotator.steps import begin_creation, self_test
+
+_REVOCABLE: Final = (Phase.CREATING, Phase.PENDING, Phase.ACTIVE, Phase.RETIRING)
+
+
+def revoke(site: Site, kids: Sequence[str], why: str, *, dry_run: bool = False) -> Done:
+    """Take keys out at once, all named ones in one swap, with a successor if the active is among them.
+
+    Nothing delays it: no hold, pin, limit, dead target, nor a suspicious clock.
+
+    Raises:
+        UsageError: an unknown or ended kid; nothing is changed.
+        StoreUnavailable, StoreDenied: the ring could not be saved.
+    """
+    return again_on_conflict(lambda: _revoke_once(site, kids, why, dry_run=dry_run))
+
+
+def _revoke_once(site: Site, kids: Sequence[str], why: str, *, dry_run: bool) -> Done:
+    view = existing(site)
+    for kid in kids:
+        need(view.ring, kid)
+    active = view.ring.active
+    wanted = active is not None and active.kid in kids
+    successor = next(_candidates(view, kids), None) if wanted else None
+    said = _statement(view, kids, successor, active=wanted)
+    if dry_run:
+        return Done(said)
+    chosen = None
+    if wanted:
+        chosen = next((key.kid for key in _candidates(view, kids) if _good(view, key)), None)
+        chosen = chosen or _new_key(view)
+    _revoke_now(view, kids, why, chosen)
+    return Done(said, finish(view))
+
+
+def emergency(site: Site, why: str, *, dry_run: bool = False) -> Done:
+    """The store leaked: revoke every key and make a new one. Works on a stopped key set too.
+
+    Raises:
+        StoreUnavailable, StoreDenied: the ring or the new material could not be saved.
+    """
+    return again_on_conflict(lambda: _emergency_once(site, why, dry_run=dry_run))
+
+
+def _emergency_once(site: Site, why: str, *, dry_run: bool) -> Done:
+    view = _any_view(site)
+    kids = [key.kid for key in view.ring.in_phase(*_REVOCABLE)]
+    said = (
+        f"key set {site.key_set}: every key is revoked ({', '.join(kids) or 'none is known'}) and a "
+        "new one signs at once",
+        "every token signed so far stops verifying, as each verifier fetches the new JWKS",
+        "tokens of the new key are rejected by verifiers until they fetch the new JWKS",
+        _trust(view),
+    )
+    if dry_run:
+        return Done(said)
+    new = _new_key(view)
+    try:
+        _revoke_now(view, kids, why, new)
+    except RotatorError:
+        _take_back(view, new)
+        raise
+    return Done(said, finish(view))
+
+
+def _take_back(view: View, kid: str) -> None:
+    """Destroy material that no ring knows of, for the ring that would have did not get saved."""
+    key = view.ring.find(kid)
+    unrecorded = view.loaded.find(kid) is None
+    if unrecorded and key is not None and key.locator is not None:
+        with contextlib.suppress(StoreError):
+            view.site.material.destroy(key.locator, kid)
+
+
+def roll_back(site: Site, why: str, *, dry_run: bool = False) -> Done:
+    """Make the previous key active again, and hold the key set (rule 9).
+
+    Raises:
+        UsageError: there is nothing to roll back to.
+        TargetFailing: not every publication and probe serves the previous key.
+        StoreCorrupt: its material fails the self-test.
+        ClockSuspicious: a suspicious clock does not promote.
+    """
+    view = existing(site)
+    active = view.ring.active
+    previous = _previous(view)
+    if active is None or previous is None:
+        raise UsageError(
+            f"key set {site.key_set} has nothing to roll back to",
+            hint="only a previous key that is still published, with its material, can sign again",
+        )
+    if view.observed.suspicious:
+        raise ClockSuspicious(f"no rollback: {view.observed.suspicious}")
+    missing = view.observed.not_showing(previous.kid)
+    if missing:
+        raise TargetFailing(
+            f"no rollback of key set {site.key_set}: {previous.kid} is not served by {', '.join(missing)}",
+            hint="mend that target, or take it out of the configuration",
+        )
+    said = (
+        f"key set {site.key_set}: {previous.kid} signs again, {active.kid} only verifies",
+        "the key set is held; `rotator release` lets it rotate again",
+    )
+    if dry_run:
+        return Done(said)
+    if not self_test(view, previous):
+        raise StoreCorrupt(
+            f"no rollback of key set {site.key_set}: the material of {previous.kid} fails its self-test",
+            hint="`rotator revoke` the current key instead",
+        )
+
+    def change(fresh: View) -> KeyRing:
+        key, now_active = fresh.ring.find(previous.kid), fresh.ring.active
+        unchanged = now_active is not None and now_active.kid == active.kid
+        if key is None or key.phase is not Phase.RETIRING or not unchanged:
+            raise UsageError(f"key set {site.key_set} changed meanwhile", hint="ask again")
+        return transitions.roll_back(fresh.ring, previous.kid, date(fresh), why)
+
+    return apply(site, change, said, dry_run=False)
+
+
+def _previous(view: View) -> Key | None:
+    retiring = [k for k in view.ring.in_phase(Phase.RETIRING) if k.locator is not None]
+    return max(retiring, key=lambda key: key.retiring_at or key.created_at, default=None)
+
+
+def _candidates(view: View, kids: Sequence[str]) -> Iterator[Key]:
+    """Yield who may succeed, the safest first; a new key is what is left when all are passed over."""
+    ring, required = view.ring, [name for name, _ in view.observed.announcing()]
+    wait = ring.in_force(view.site.policy).propagation_wait
+    pending = [key for key in ring.in_phase(Phase.PENDING) if key.kid not in kids]
+    ready = []
+    for key in pending:
+        since = key.announced_at(required)
+        if since is not None and not view.observed.suspicious and view.now >= since + wait:
+            ready.append(key)
+    yield from ready
+    retiring = [k for k in ring.in_phase(Phase.RETIRING) if k.kid not in kids and k.locator]
+    yield from sorted(retiring, key=lambda key: key.retiring_at or key.created_at, reverse=True)
+    yield from (key for key in pending if key not in ready)
+
+
+def _good(view: View, key: Key) -> bool:
+    """One bounded try: a candidate that cannot be read now is passed over like one that fails."""
+    try:
+        return self_test(view, key)
+    except StoreError:
+        return False
+
+
+def _new_key(view: View) -> str:
+    """Make a key that signs at once, without the wait after discards."""
+    site = view.site
+    if view.loaded.revision == 0 or not view.trusting:
+        return _new_key_unrecorded(view)
+    new = begin_creation(view, Reason.REVOCATION)
+    key = view.ring.find(new.kid)
+    if key is None or key.locator is None:
+        raise StoreCorrupt(f"key set {site.key_set} lost the key that was just created")
+    site.material.put(key.locator, key.kid, new.material)
+    if not self_test(view, key):
+        raise StoreCorrupt(
+            f"the material of a new key of key set {site.key_set} does not read back as written",
+            hint="the store cannot be relied on; nothing was revoked yet",
+        )
+    return new.kid
+
+
+def _new_key_unrecorded(view: View) -> str:
+    """The same when no trusted ring is there to record it in first: it enters with the revocation."""
+    site, kind = view.site, view.site.policy.kind
+    new = site.keys.make(kind)
+    locator = site.material.allocate(new.kid, view.ring.locators)
+    at = date(view)
+    key = Key(new.kid, kind.algorithm, kind.size, Phase.PENDING, locator, at, new.public, new.check)
+    key = replace(key, pending_at=at)
+    site.material.put(locator, new.kid, new.material)
+    if not self_test(view, key):
+        raise StoreCorrupt(
+            f"the material of a new key of key set {site.key_set} does not read back"
+        )
+    view.ring = view.ring.with_key(key)
+    return new.kid
+
+
+def _revoke_now(view: View, kids: Sequence[str], why: str, successor: str | None) -> None:
+    window = view.ring.in_force(view.site.policy).write_window
+
+    def change(ring: KeyRing) -> KeyRing | None:
+        left = [kid for kid in kids if (key := ring.find(kid)) and key.phase not in ENDED]
+        if not left and successor is None:
+            return None
+        # A candidate may be gone since it was tested; the next run chooses another.
+        heir = ring.find(successor) if successor else None
+        if heir is not None and heir.phase is Phase.CREATING:
+            ring = transitions.created(ring, heir.kid, date(view))
+        return transitions.revoke(
+            ring, left, date(view), why, successor=successor, write_window=window
+        )
+
+    if view.trusting:
+        update(view, change)
+        return
+    # What the store holds is no ring to go on from after a conflict: begin anew.
+    view.ring = change(view.ring) or view.ring
+    view.swap()
+
+
+def _any_view(site: Site) -> View:
+    """Look at a key set even if it is stopped; its next revision is above every one seen."""
+    try:
+        return look_around(site)
+    except RotatorError:
+        view = View(site, trusting=False)
+        view.look()
+        seen = [item.sighting.revision or 0 for item in view.seen if item.sighting.ours]
+        highest = max([view.loaded.revision, site.memory.revision, *seen])
+        view.loaded = replace(view.loaded, revision=highest)
+        view.ring = view.loaded
+        view.observed = observe(view, judge_clock(view))
+        return view
+
+
+def _statement(
+    view: View, kids: Sequence[str], successor: Key | None, *, active: bool
+) -> tuple[str, ...]:
+    said = [
+        f"key set {view.site.key_set}: {', '.join(kids)} revoked; tokens signed with it stop verifying"
+    ]
+    if active and successor is not None:
+        said.append(f"{successor.kid} ({_was(successor)}) signs from now on")
+        if successor.phase is Phase.PENDING:
+            wait = view.ring.in_force(view.site.policy).propagation_wait
+            said.append(
+                f"verifiers that have not fetched it yet reject its tokens for up to {format_duration(wait)}"
+                " after it was announced"
+            )
+    elif active:
+        said.append(
+            "a new key is made and signs at once; verifiers reject its tokens until they fetch the JWKS"
+        )
+    said.append(_trust(view))
+    return tuple(said)
+
+
+def _was(key: Key) -> str:
+    return "the next key" if key.phase is Phase.PENDING else "the previous key"
+
+
+def _trust(view: View) -> str:
+    policy = view.ring.in_force(view.site.policy)
+    cached = format_duration(policy.cached + policy.verifier_cache)
+    again = format_duration(policy.propagation_wait)
+    return (
+        f"verifiers may trust a revoked key for up to {cached}; those that only look again at an unknown "
+        f"kid, until a fresh key is promoted, about {again} from now"
+    )
