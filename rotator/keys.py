@@ -20,6 +20,7 @@ from rotator.secret import Secret
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 _CHECK_PREFIX: Final = b"rotator.check/1:"
 _RSA_EXPONENT: Final = 65537  # Envoy takes no other than 3 and 65537
@@ -67,10 +68,8 @@ class Keys:
         """Generate a key of a kind; see `KeyMaker`."""
         if kind.symmetric:
             return _make_symmetric(kind)
-        from joserfc.jwk import import_key
-
-        private = _generate(kind)
-        jwk = import_key(_pkcs8(private)).as_dict(private=True)
+        private = _imported(_pkcs8(_generate(kind)), kind.kty)
+        jwk = private.as_dict(private=True)
         public = {"kty": kind.kty} | {name: str(jwk[name]) for name in PUBLIC_MEMBERS[kind.kty]}
         kid = thumbprint(public)
         return NewKey(kid, kind, public, None, Secret(json.dumps(jwk, sort_keys=True).encode()))
@@ -79,19 +78,17 @@ class Keys:
         """Sign with the material, verify with the ring's half; False on any mismatch or garbage."""
         from joserfc import jws
         from joserfc.errors import JoseError
-        from joserfc.jwk import import_key
 
         try:
             jwk = self.private_jwk(key, material)
             if key.kind.symmetric:
                 return self.matches(key, jwk) and len(_decode(jwk["k"])) * 8 >= key.size
             probe = secrets.token_bytes(32)
-            token = jws.serialize_compact(
-                {"alg": key.algorithm}, probe, import_key(jwk), algorithms=[key.algorithm]
-            )
-            verified = jws.deserialize_compact(
-                token, import_key(dict(key.public or {})), algorithms=[key.algorithm]
-            )
+            signing = _imported(jwk, key.kind.kty)
+            verifying = _imported(dict(key.public or {}), key.kind.kty)
+            only = [key.algorithm]
+            token = jws.serialize_compact({"alg": key.algorithm}, probe, signing, algorithms=only)
+            verified = jws.deserialize_compact(token, verifying, algorithms=only)
         except (JoseError, ValueError, KeyError, TypeError, AttributeError):
             return False
         return verified.payload == probe
@@ -107,11 +104,7 @@ class Keys:
         """Return PKCS #8 PEM, None for HMAC; see `KeyMaker`."""
         if key.kind.symmetric:
             return None
-        from joserfc.jwk import OctKey, import_key
-
-        private = import_key(self.private_jwk(key, material))
-        if isinstance(private, OctKey):
-            raise ValueError("the material is of another key type")  # noqa: TRY004 - one error for bad material
+        private = _imported(self.private_jwk(key, material), key.kind.kty)
         return private.as_pem(private=True).decode()
 
     def matches(self, key: Key, jwk: dict[str, Any]) -> bool:
@@ -154,6 +147,15 @@ def _generate(kind: Kind) -> PrivateKeyTypes:
         curves = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
         return ec.generate_private_key(curves[str(ALGORITHMS[kind.algorithm].curve)])
     return ed25519.Ed25519PrivateKey.generate()
+
+
+def _imported(source: bytes | dict[str, Any], kty: str) -> RSAKey | ECKey | OKPKey:
+    """Import a PEM or JWK as the type that it must be; raises ValueError or a JoseError otherwise."""
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+    if kty == "RSA":
+        return RSAKey.import_key(source)
+    return ECKey.import_key(source) if kty == "EC" else OKPKey.import_key(source)
 
 
 def _pkcs8(private: PrivateKeyTypes) -> bytes:

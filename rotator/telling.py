@@ -20,6 +20,17 @@ from rotator.ring_document import format_date
 _WARNINGS: Final = frozenset(
     {"key.discarded", "key.revoked", "key.unannounced", "key.unsuperseded", "key.taken_over"}
 )
+_LEADS_TO: Final = {
+    "key.creating": "creating",
+    "key.created": "pending",
+    "key.promoted": "active",
+    "key.retired": "retired",
+    "key.revoked": "revoked",
+    "key.discarded": "discarded",
+    "key.taken_over": "retiring",
+}
+"""The phase that an event leads to; the others change no phase."""
+
 _WRITES: Final = {
     DocumentKind.JWKS: "jwks.published",
     DocumentKind.VERIFICATION: "verification.published",
@@ -30,18 +41,17 @@ _WRITES: Final = {
 def changes(site: Site, before: KeyRing, after: KeyRing) -> None:
     """Tell what a swap changed: one event per new line of the history."""
     known = set(before.history)
+    phases = {key.kid: key.phase.value for key in before.keys}
     for entry in after.history:
         if entry in known:
             continue
-        old, new = before.find(entry.kid), after.find(entry.kid)
-        due = _due(new, after.in_force(site.policy)) if new is not None else None
-        fields = {
-            "kid": entry.kid,
-            "reason": entry.reason,
-            "from": old.phase.value if old else "",
-            "to": new.phase.value if new else "",
-            "due_at": format_date(due) if due else "",
-        }
+        fields = {"kid": entry.kid, "reason": entry.reason}
+        if entry.event in _LEADS_TO:
+            fields |= {"from": phases.get(entry.kid, ""), "to": _LEADS_TO[entry.event]}
+            phases[entry.kid] = _LEADS_TO[entry.event]
+        key = after.find(entry.kid)
+        due = _due(key, after.in_force(site.policy)) if key is not None else None
+        fields["due_at"] = format_date(due) if due else ""
         level = "warning" if entry.event in _WARNINGS else "info"
         shown = {name: value for name, value in fields.items() if value}
         site.emit(level, entry.event, key_set=site.key_set, revision=after.revision, **shown)

@@ -78,12 +78,19 @@ def _emergency_once(site: Site, why: str, *, dry_run: bool) -> Done:
     view = _any_view(site)
     kids = [key.kid for key in view.ring.in_phase(*_REVOCABLE)]
     said = (
-        f"key set {site.key_set}: every key is revoked ({', '.join(kids) or 'none is known'}) and a "
-        "new one signs at once",
+        (
+            f"key set {site.key_set}: every key is revoked ({', '.join(kids) or 'none is known'}) and a "
+            "new one signs at once"
+        ),
         "every token signed so far stops verifying, as each verifier fetches the new JWKS",
         "tokens of the new key are rejected by verifiers until they fetch the new JWKS",
         _trust(view),
     )
+    if not view.trusting:
+        said += (
+            "the ring that was there cannot be trusted and is replaced: material that only it knew of "
+            "stays in the store until you delete it there",
+        )
     if dry_run:
         return Done(said)
     new = _new_key(view)

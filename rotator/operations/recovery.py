@@ -44,8 +44,10 @@ def forget(site: Site, target: str, *, dry_run: bool = False) -> Done:
         return transitions.forget(view.ring, target, date(view))
 
     said = (
-        f"key set {site.key_set}: {target} no longer holds a key back; if a signer still reads it, "
-        "its tokens will be rejected",
+        (
+            f"key set {site.key_set}: {target} no longer holds a key back; if a signer still reads it, "
+            "its tokens will be rejected"
+        ),
     )
     return apply(site, change, said, dry_run=dry_run)
 
@@ -136,10 +138,14 @@ def restore(
     ring = _rebuilt(view, signing, date(view))
     view.ring = ring
     said = (
-        f"key set {site.key_set}: the ring of revision {backup.revision} comes back as revision "
-        f"{view.loaded.revision + 1}",
-        f"{signing.kid if signing else 'no key'} signs; "
-        f"{', '.join(key.kid for key in ring.in_phase(Phase.RETIRING)) or 'no other key'} only verifies",
+        (
+            f"key set {site.key_set}: the ring of revision {backup.revision} comes back as revision "
+            f"{view.loaded.revision + 1}"
+        ),
+        (
+            f"{signing.kid if signing else 'no key'} signs; "
+            f"{', '.join(key.kid for key in ring.in_phase(Phase.RETIRING)) or 'no other key'} only verifies"
+        ),
     )
     if dry_run:
         return Done(said)
