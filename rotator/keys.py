@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 _CHECK_PREFIX: Final = b"rotator.check/1:"
+_FULLY_SPECIFIED: Final = {"EdDSA": "Ed25519"}
+"""What joserfc calls it without a warning (RFC 9864); the signature is the same, verifiers know `EdDSA`."""
 _RSA_EXPONENT: Final = 65537  # Envoy takes no other than 3 and 65537
 
 
@@ -84,10 +86,11 @@ class Keys:
             if key.kind.symmetric:
                 return self.matches(key, jwk) and len(_decode(jwk["k"])) * 8 >= key.size
             probe = secrets.token_bytes(32)
-            signing = _imported(jwk, key.kind.kty)
+            signing = _imported({n: v for n, v in jwk.items() if n != "alg"}, key.kind.kty)
             verifying = _imported(dict(key.public or {}), key.kind.kty)
-            only = [key.algorithm]
-            token = jws.serialize_compact({"alg": key.algorithm}, probe, signing, algorithms=only)
+            name = _FULLY_SPECIFIED.get(key.algorithm, key.algorithm)
+            only = [name]
+            token = jws.serialize_compact({"alg": name}, probe, signing, algorithms=only)
             verified = jws.deserialize_compact(token, verifying, algorithms=only)
         except (JoseError, ValueError, KeyError, TypeError, AttributeError):
             return False

@@ -88,8 +88,10 @@ def _emergency_once(site: Site, why: str, *, dry_run: bool) -> Done:
     )
     if not view.trusting:
         said += (
-            "the ring that was there cannot be trusted and is replaced: material that only it knew of "
-            "stays in the store until you delete it there",
+            (
+                "the ring that was there cannot be trusted and is replaced: material that only it knew of "
+                "stays in the store until you delete it there"
+            ),
         )
     if dry_run:
         return Done(said)
