@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from rotator.documents import SIGNING_FORMAT, VERIFICATION_FORMAT
 from rotator.errors import StoreCorrupt
 from rotator.stores import Document, DocumentKind
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 FORMATS: Final = {
-    DocumentKind.SIGNING: "rotator.signing/1",
-    DocumentKind.VERIFICATION: "rotator.verification/1",
+    DocumentKind.SIGNING: SIGNING_FORMAT,
+    DocumentKind.VERIFICATION: VERIFICATION_FORMAT,
 }
 
 MAIN: Final = {

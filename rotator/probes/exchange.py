@@ -1,0 +1,255 @@
+"""One GET to one address, bounded in time and size whatever the other side does."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit
+
+from rotator.errors import ConfigError, StoreUnavailable
+
+if TYPE_CHECKING:
+    import ssl
+
+LIMIT: Final = 1 << 20
+"""How many bytes of a body are read at most; no verifier wants a JWKS of that size."""
+
+_ACCEPT: Final = "application/json, application/jwk-set+json"
+_PORTS: Final = {"http": 80, "https": 443}
+_CONTEXT_LIFE: Final = 3600  # seconds
+_CA_HINT: Final = "verifiers would refuse it too; for a private CA set SSL_CERT_FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """The parts of a URL that a request needs."""
+
+    text: str
+    secure: bool
+    host: str
+    port: int
+    target: str
+    authority: str
+
+    @classmethod
+    def parse(cls, text: str) -> Url:
+        """Return the parts of an http or https URL.
+
+        Raises:
+            ConfigError: not such a URL, a name that is not ASCII, or credentials in it.
+        """
+        try:
+            split = urlsplit(text)
+            port = split.port
+        except ValueError as error:
+            raise ConfigError(f"the probe {text!r} is not a URL: {error}") from error
+        host = split.hostname or ""
+        if split.scheme not in _PORTS or not host:
+            raise ConfigError(f"the probe {text!r} is not an http:// or https:// URL with a host")
+        if split.username is not None or split.password is not None:
+            raise ConfigError(
+                "a probe's URL has credentials in it", hint="a JWKS is public: leave them out"
+            )
+        if not host.isascii():
+            raise ConfigError(
+                f"the host of the probe {text!r} is not ASCII", hint="write its xn-- form"
+            )
+        default = _PORTS[split.scheme]
+        bracketed = f"[{host}]" if ":" in host else host
+        query = f"?{quote(split.query, safe=_SAFE)}" if split.query else ""
+        return cls(
+            text=text,
+            secure=split.scheme == "https",
+            host=host,
+            port=port or default,
+            target=quote(split.path or "/", safe=_SAFE) + query,
+            authority=bracketed if port in (None, default) else f"{bracketed}:{port}",
+        )
+
+
+_SAFE: Final = "/%:@!$&'()*+,;=~-._?"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        headers: by lower-case name.
+        sent: when the request began to be sent, by the monotonic clock.
+        local: True when the peer is on this machine.
+    """
+
+    address: str
+    status: int
+    headers: Mapping[str, tuple[str, ...]]
+    body: bytes
+    sent: float
+    local: bool
+
+
+Address = tuple[socket.AddressFamily, Any]
+"""An address family with its socket address."""
+
+
+def resolve(url: Url, deadline: float) -> list[Address]:
+    """Return every address of a URL's host, in the system's order of preference.
+
+    Args:
+        deadline: by the monotonic clock; the resolver itself has no bound, so it gets a thread.
+
+    Raises:
+        StoreUnavailable: no such name, or no answer in time.
+    """
+    found: list[list[Address] | OSError] = []
+
+    def ask() -> None:
+        try:
+            infos = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+            found.append(list(dict.fromkeys((info[0], info[4]) for info in infos)))
+        except (OSError, UnicodeError) as error:
+            found.append(OSError(str(error)))
+
+    thread = threading.Thread(target=ask, name="rotator-resolve", daemon=True)
+    thread.start()
+    thread.join(max(0.0, deadline - time.monotonic()))
+    if not found:
+        raise StoreUnavailable(f"{url.text}: the name {url.host} was not resolved in time")
+    if isinstance(found[0], OSError):
+        raise StoreUnavailable(f"{url.text}: the name {url.host} does not resolve: {found[0]}")
+    return found[0]
+
+
+def connect(address: Address, deadline: float) -> socket.socket:
+    """Return a connection to one address.
+
+    Raises:
+        OSError: it cannot be reached before the deadline.
+    """
+    connection = socket.socket(address[0], socket.SOCK_STREAM)
+    try:
+        connection.settimeout(_left(deadline))
+        connection.connect(address[1])
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def get(url: Url, connection: socket.socket, deadline: float) -> Answer:
+    """Send the request over an open connection and return the whole answer; closes the connection.
+
+    A redirect is an answer like any other. The body is at most one byte longer than `LIMIT`.
+
+    Raises:
+        StoreUnavailable: no whole answer before the deadline, or none that is HTTP; a certificate that
+            does not hold.
+    """
+    import http.client
+    import ssl
+
+    from urllib3.exceptions import HTTPError
+
+    what = url.text
+    try:
+        with contextlib.closing(connection):
+            what = f"{url.text} at {connection.getpeername()[0]}"
+            return _exchange(url, connection, deadline)
+    except ssl.SSLCertVerificationError as error:
+        reason = error.verify_message or "it does not verify"
+        raise StoreUnavailable(
+            f"{what}: its certificate does not hold: {reason}", hint=_CA_HINT
+        ) from error
+    except (OSError, HTTPError, http.client.HTTPException, ValueError) as error:
+        if time.monotonic() >= deadline:
+            # The watchdog's shutdown shows as whatever the layers above make of an end of file.
+            raise StoreUnavailable(f"{what}: it did not finish answering in time") from error
+        raise StoreUnavailable(f"{what}: no HTTP answer: {_short(error)}") from error
+
+
+def _exchange(url: Url, connection: socket.socket, deadline: float) -> Answer:
+    from urllib3.connection import HTTPConnection
+
+    peer, local = str(connection.getpeername()[0]), _is_local(connection)
+    if url.secure:
+        # Wrapped before any byte flows, so that the watchdog holds the socket during the handshake.
+        context = _tls_context(int(time.monotonic() // _CONTEXT_LIFE))
+        connection = context.wrap_socket(
+            connection, server_hostname=url.host, do_handshake_on_connect=False
+        )
+    with contextlib.closing(connection), _watchdog(connection, deadline):
+        if url.secure:
+            connection.do_handshake()  # type: ignore[attr-defined] # wrapped above
+        http = HTTPConnection(url.host, url.port, timeout=_left(deadline))
+        http.sock = connection
+        sent = time.monotonic()
+        http.request("GET", url.target, headers=_headers(url), preload_content=False)
+        with contextlib.closing(http.getresponse()) as response:
+            body = response.read(LIMIT + 1, decode_content=False)
+    if time.monotonic() >= deadline:
+        # An answer without a length ends where the connection does, also where the watchdog ended it.
+        raise TimeoutError
+    fields = {name.lower(): tuple(response.headers.getlist(name)) for name in response.headers}
+    return Answer(peer, response.status, fields, body, sent, local)
+
+
+@functools.lru_cache(maxsize=1)
+def _tls_context(_hour: int) -> ssl.SSLContext:
+    """Return a context that verifies; made anew each hour, for a bundle of CAs is replaced at times."""
+    import ssl
+
+    return ssl.create_default_context()
+
+
+def _headers(url: Url) -> dict[str, str]:
+    return {
+        "Host": url.authority,
+        "Accept": _ACCEPT,
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+        "User-Agent": "rotator",
+    }
+
+
+@contextlib.contextmanager
+def _watchdog(connection: socket.socket, deadline: float) -> Iterator[None]:
+    """End a connection at the deadline; socket timeouts alone start again with each byte."""
+
+    def end() -> None:
+        with contextlib.suppress(OSError):
+            # Past the TLS layer, whose own shutdown is not for other threads.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    timer = threading.Timer(_left(deadline), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _left(deadline: float) -> float:
+    # Never zero, which would mean a socket that does not block.
+    return max(0.001, deadline - time.monotonic())
+
+
+def _is_local(connection: socket.socket) -> bool:
+    """Tell whether the peer is this machine: such a connection comes from the very address it goes to."""
+    peer, own = str(connection.getpeername()[0]), str(connection.getsockname()[0])
+    address = ipaddress.ip_address(peer.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return peer == own or address.is_loopback or (mapped is not None and mapped.is_loopback)
+
+
+def _short(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}…"
