@@ -1,0 +1,211 @@
+"""Logs: one line per event, JSON off a terminal, and nothing secret in them whatever is handed in."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import pty
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from rotator import logs
+from rotator.algorithms import kind_of
+from rotator.keys import Keys
+from rotator.logs import HIDDEN, configure, emit, redact
+from rotator.plugin import get_logger
+from rotator.ring import Key, Phase
+from rotator.secret import Secret
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """Leave the process's logging as it was found."""
+    root = logging.getLogger()
+    handlers, level, threshold = list(root.handlers), root.level, logs._State.threshold
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logs._State.threshold, logs._State.handler = threshold, None
+    structlog.reset_defaults()
+
+
+def told(*, level: str = "info") -> io.StringIO:
+    """Configure JSON logs into a buffer."""
+    stream = io.StringIO()
+    configure(level, "json", stream)
+    return stream
+
+
+def events(stream: io.StringIO) -> list[dict[str, Any]]:
+    """Read the lines of a buffer."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_one_json_object_per_line() -> None:
+    """Timestamp in UTC, level and event come first; the fields follow."""
+    stream = told()
+    emit("info", "key.created", key_set="web", kid="a", due_at=datetime(2030, 1, 2, tzinfo=UTC))
+    [event] = events(stream)
+    assert list(event) == ["timestamp", "level", "event", "key_set", "kid", "due_at"]
+    assert event["timestamp"].endswith("Z")
+    assert event["level"] == "info"
+    assert event["due_at"] == "2030-01-02T00:00:00Z"
+
+
+def test_field_called_from_is_kept() -> None:
+    """`from` is a word of Python, and a field of ours."""
+    stream = told()
+    emit("info", "key.promoted", **{"from": "pending", "to": "active"})
+    assert events(stream)[0]["from"] == "pending"
+
+
+def test_levels_filter() -> None:
+    """Events below the level are dropped, from `emit` and from a backend's logger."""
+    stream = told(level="warning")
+    emit("info", "key.created")
+    get_logger("file").debug("store.call")
+    emit("warning", "target.failing")
+    assert [event["event"] for event in events(stream)] == ["target.failing"]
+
+
+def test_loggers_made_before_follow() -> None:
+    """A backend's logger made at import writes where the program says later."""
+    early = get_logger("file")
+    stream = told(level="debug")
+    early.debug("store.call", op="load")
+    assert events(stream)[0] | {"component": "file", "op": "load"} == events(stream)[0]
+
+
+def test_libraries_come_the_same_way_from_warning_up() -> None:
+    """What urllib3, apscheduler or granian log is one more event; their DEBUG never shows."""
+    stream = told(level="debug")
+    logging.getLogger("urllib3.connectionpool").debug("payload %s", "x")
+    logging.getLogger("apscheduler").warning("run of job %s was missed", "alarm")
+    # Handed over directly: pytest's own handler raises for a message that cannot be formatted.
+    wrong = logging.LogRecord("granian", 30, "app.py", 1, "%d", ("not a number",), None)
+    assert logs._State.handler is not None
+    logs._State.handler.handle(wrong)
+    first, second = events(stream)
+    assert first["event"] == "library.said"
+    assert first["message"] == "run of job alarm was missed"
+    assert second["message"] == "a message that cannot be formatted"
+
+
+def test_configuring_twice_says_everything_once() -> None:
+    """The second call replaces the first."""
+    told()
+    stream = told()
+    logging.getLogger("apscheduler").error("once")
+    assert len(events(stream)) == 1
+
+
+def test_text_on_a_terminal_json_elsewhere(tmp_path: Path) -> None:
+    """`auto` looks at the stream."""
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "w") as terminal:
+        configure("info", "auto", terminal)
+        emit("info", "key.created", key_set="web", reason="two words\nand a line")
+        shown = os.read(leader, 4096).decode()
+    os.close(leader)
+    assert "key.created" in shown
+    assert "key_set=web" in shown
+    assert shown.count("\n") == 1
+    assert "\x1b" not in shown
+    with (tmp_path / "log").open("w") as file:
+        configure("info", "auto", file)
+        emit("info", "key.created")
+    assert json.loads((tmp_path / "log").read_text())["event"] == "key.created"
+
+
+def test_unknown_level_or_format() -> None:
+    """A misspelt option is refused."""
+    with pytest.raises(ValueError, match="loud"):
+        configure("loud")
+    with pytest.raises(ValueError, match="xml"):
+        configure("info", "xml")
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    """The reader of a pipe may go away."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = os.fdopen(writer, "w")
+    configure("info", "json", stream)
+    emit("info", "key.created")
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()
+    emit("info", "key.created")  # closed by now
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA", "HS256"])
+def test_key_material_is_replaced(algorithm: str) -> None:
+    """Whatever way a key gets into an event: as a secret, bytes, JWK, JSON, PEM, twice quoted, in an error."""
+    keys = Keys()
+    new = keys.make(kind_of(algorithm, 2048 if algorithm == "RS256" else None))
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    key = Key(
+        new.kid, new.kind.algorithm, new.kind.size, Phase.ACTIVE, "x", at, new.public, new.check
+    )
+    jwk, pem = keys.private_jwk(key, new.material), keys.pem(key, new.material) or ""
+    quoted = json.dumps(jwk)
+    stream = told()
+    try:
+        raise ValueError(quoted + pem)  # noqa: TRY301 - what a library might do
+    except ValueError as error:
+        emit(
+            "error",
+            "store.call",
+            secret=new.material,
+            raw=new.material.reveal(),
+            jwk=jwk,
+            nested={"keys": [jwk]},
+            text=quoted,
+            twice=json.dumps({"body": quoted}),
+            shown=repr(jwk),
+            pem=f"before {pem} after",
+            error=error,
+            exc_info=True,
+        )
+    logging.getLogger("urllib3").error("sent %s", quoted)
+    emit("info", "key.created", **jwk)
+    said = stream.getvalue()
+    for name in ("d", "p", "q", "dp", "dq", "qi", "k"):
+        assert name not in jwk or jwk[name] not in said
+    for line in pem.splitlines()[1:-1]:
+        assert line not in said
+    first = events(stream)[0]
+    assert first["secret"] == HIDDEN
+    assert first["jwk"]["kid"] == new.kid
+    assert "Traceback" in first["exception"]
+
+
+def test_traceback_shows_no_variables() -> None:
+    """A local variable that holds material is not shown."""
+    stream = told()
+    hidden = "swordfish-" + "0123456789"
+    try:
+        raise KeyError(len(hidden))  # noqa: TRY301 - the frame with the variable is wanted
+    except KeyError:
+        emit("error", "key_set.failing", exc_info=True)
+    assert hidden not in stream.getvalue()
+
+
+def test_redact_makes_values_plain() -> None:
+    """Values that JSON has no word for are told in a plain one; public halves stay."""
+    public = {"kty": "EC", "x": "a" * 43, "y": "b" * 43}
+    assert redact(public) == public
+    assert redact(timedelta(minutes=1, milliseconds=5)) == 60.005
+    assert redact((Path("a"), {3})) == ["a", [3]]
+    assert redact(Secret(b"x")) == HIDDEN
+    nested: Any = "end"
+    for _ in range(20):
+        nested = [nested]
+    assert "end" in str(redact(nested))
