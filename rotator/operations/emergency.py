@@ -77,7 +77,7 @@ def emergency(site: Site, why: str, *, dry_run: bool = False) -> Done:
 def _emergency_once(site: Site, why: str, *, dry_run: bool) -> Done:
     view = _any_view(site)
     kids = [key.kid for key in view.ring.in_phase(*_REVOCABLE)]
-    said = (
+    said: tuple[str, ...] = (
         (
             f"key set {site.key_set}: every key is revoked ({', '.join(kids) or 'none is known'}) and a "
             "new one signs at once"

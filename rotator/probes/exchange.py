@@ -18,6 +18,8 @@ from rotator.errors import ConfigError, StoreUnavailable
 if TYPE_CHECKING:
     import ssl
 
+    from urllib3.response import HTTPResponse
+
 LIMIT: Final = 1 << 20
 """How many bytes of a body are read at most; no verifier wants a JWKS of that size."""
 
@@ -192,12 +194,23 @@ def _exchange(url: Url, connection: socket.socket, deadline: float) -> Answer:
         sent = time.monotonic()
         http.request("GET", url.target, headers=_headers(url), preload_content=False)
         with contextlib.closing(http.getresponse()) as response:
-            body = response.read(LIMIT + 1, decode_content=False)
+            body = _read_body(response)
     if time.monotonic() >= deadline:
         # An answer without a length ends where the connection does, also where the watchdog ended it.
         raise TimeoutError
     fields = {name.lower(): tuple(response.headers.getlist(name)) for name in response.headers}
     return Answer(peer, response.status, fields, body, sent, local)
+
+
+def _read_body(response: HTTPResponse) -> bytes:
+    body = bytearray()
+    # To the very end: only a read that brings nothing shows that the body was cut short.
+    while len(body) <= LIMIT:
+        piece = response.read(LIMIT + 1 - len(body), decode_content=False)
+        if not piece:
+            break
+        body += piece
+    return bytes(body)
 
 
 @functools.lru_cache(maxsize=1)

@@ -101,7 +101,7 @@ class Loader:
             self.faults.append(
                 self.main.fault(("key_sets",), "there is no key set; name at least one")
             )
-        check_together(root, self._key_sets, self.main, self.faults, complete=not self.faults)
+        check_together(root, self._key_sets, self.main, self.faults, known={*root.key_sets, *files})
         self.faults += [
             Fault(item.place, item.parts, "sets nothing that there is") for item in self._pending
         ]

@@ -205,7 +205,7 @@ class Shared(Model):
         "auto",
         description="Whether a first run is recognised, or only ordered by `rotate --first-run`.",
     )
-    policy: Policy = Field(Policy(), description="Durations.")
+    policy: Policy = Field(default_factory=Policy, description="Durations.")
 
 
 class Defaults(Shared):
@@ -273,7 +273,9 @@ class Server(Model):
 
 
 class Root(Model):
-    """What stands at the top. Stores and key sets are parsed one by one, so that a fault in one hides no other."""
+    """What stands at the top."""
+
+    # Stores and key sets are parsed one by one, so that a fault in one hides none in another.
 
     version: Literal[1] = Field(description="The version of this format: 1.")
     defaults: dict[str, Any] = Field(

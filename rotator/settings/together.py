@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, nearest
@@ -21,20 +21,20 @@ def check_together(
     main: Document,
     faults: list[Fault],
     *,
-    complete: bool,
+    known: Collection[str],
 ) -> None:
     """Add the faults that are nobody's alone.
 
     Args:
-        complete: every key set was read without a fault, so one that is missing does not exist.
+        known: the names of all key sets, those with faults too.
     """
     defaults = [name for name, item in key_sets.items() if item.default]
     for name in defaults[1:]:
         text = f"`{defaults[0]}` is the default already, and {WELL_KNOWN} has room for one; remove one of the two"
         faults.append(main.fault(("key_sets", name, "default"), text))
-    for path in root.combine:
+    for path, names in root.combine.items():
         _address(path, root, key_sets, main, faults)
-        _members(path, root, key_sets, main, faults, complete)
+        _members(path, names, key_sets, known=known, main=main, faults=faults)
 
 
 def _address(
@@ -57,16 +57,16 @@ def _address(
 
 def _members(
     path: str,
-    root: Root,
+    names: list[str],
     key_sets: Mapping[str, KeySetSettings],
+    *,
+    known: Collection[str],
     main: Document,
     faults: list[Fault],
-    complete: bool,  # private, and named where it is passed on
 ) -> None:
     def fault(text: str, *position: int) -> None:
         faults.append(main.fault(("combine", path, *position), text))
 
-    names = root.combine[path]
     if not names:
         fault("combines nothing; name the key sets, or remove it")
     members = []
@@ -76,8 +76,8 @@ def _members(
             fault(f"`{name}` is named twice", position)
         elif member is None:
             # One that has faults of its own is not missing.
-            if complete or name not in root.key_sets:
-                fault(f"there is no key set `{name}`{nearest(name, key_sets)}", position)
+            if name not in known:
+                fault(f"there is no key set `{name}`{nearest(name, known)}", position)
         elif member.policy.kind.symmetric:
             fault(f"`{name}` is an HMAC key set; its keys never reach a JWKS", position)
         else:
