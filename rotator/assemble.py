@@ -1,0 +1,195 @@
+"""From settings to key sets that can be ticked: the one place that knows every kind of wall.
+
+Stores are opened when first needed, and each once; targets are made without touching them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from rotator.errors import ConfigError
+from rotator.hostclock import HostClock
+from rotator.keys import KeyMaker, Keys
+from rotator.keyset import Emit, Site
+from rotator.look import Clock, Seen, Spread
+from rotator.settings.result import KeySetSettings, Settings
+from rotator.stores import DocumentKind, Store, Target, find_backend
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+_LOOKS_AT_A_TIME: Final = 8
+
+
+class Assembly:
+    """The key sets of one configuration, and the stores that they share.
+
+    Args:
+        settings: the whole configuration.
+        emit: where events go.
+        clock: the host's unless told otherwise.
+        keys: the real key maker unless told otherwise.
+        server_url: where this process's own HTTP server answers (`rotator run`), None without one: it
+            is a target only of the process that runs it (DESIGN §3, rule 1).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        emit: Emit,
+        *,
+        clock: Clock | None = None,
+        keys: KeyMaker | None = None,
+        server_url: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or HostClock()
+        self._emit = emit
+        self._keys: KeyMaker = keys or Keys()
+        self._server_url = server_url
+        self._stores: dict[str, Store] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of every store that was opened, and of the threads that looked."""
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def store(self, name: str) -> Store:
+        """Return a store, opened at most once whoever asks.
+
+        Raises:
+            BackendMissing: its backend, or an SDK that it needs, is not installed.
+            StoreUnavailable, StoreDenied: it cannot be opened.
+        """
+        with self._lock:
+            if name not in self._stores:
+                configured = self.settings.stores[name]
+                self._stores[name] = find_backend(configured.backend).open(configured.options)
+            return self._stores[name]
+
+    def sites(self) -> Iterator[Site]:
+        """Yield every key set. Raises as `site`."""
+        for name in self.settings.key_sets:
+            yield self.site(name)
+
+    def site(self, key_set: str, *, reading: bool = False) -> Site:
+        """Return one key set, ready to be ticked. Nothing is read or written yet.
+
+        Args:
+            reading: only its ring will be read, so that it may have nothing to look at.
+
+        Raises:
+            ConfigError: this process has nothing to look at, or no signing target (rules 1 and 2).
+        """
+        configured = self.settings.key_sets[key_set]
+        targets = tuple(self._targets(configured))
+        if not reading:
+            self._refuse_blind(configured, targets)
+        store = self.store(configured.store)
+        rings = store.rings(key_set)
+        # Backends may say where the ring lies; those that do not are named by their store.
+        place = getattr(rings, "place", "") or f"store {configured.store}"
+        return Site(
+            key_set=key_set,
+            policy=configured.policy,
+            rings=rings,
+            material=store.material(key_set),
+            targets=targets,
+            keys=self._keys,
+            clock=self.clock,
+            emit=self._emit,
+            spread=self._spread() if configured.probes else map,
+            place=str(place),
+        )
+
+    def _targets(self, configured: KeySetSettings) -> Iterator[Target]:
+        name = configured.name
+        for delivery in configured.deliver:
+            from rotator.delivery.files import FilesDelivery
+
+            yield FilesDelivery(
+                delivery.path, name, delivery.document, mode=delivery.mode, group=delivery.group
+            )
+        for publication in configured.publish:
+            from rotator.publication.file import FilePublication
+
+            mode: dict[str, int] = {} if publication.mode is None else {"mode": publication.mode}
+            yield FilePublication(publication.path, name, **mode)
+        if self._server_url is not None and not configured.policy.kind.symmetric:
+            from rotator.publication.server import ServerPublication
+
+            yield ServerPublication(self._server_url, self.settings.public_dir, name)
+        for probe in configured.probes:
+            from rotator.probes import UrlProbe
+
+            yield UrlProbe(probe.url, name, all_addresses=probe.all_addresses)
+
+    def _refuse_blind(self, configured: KeySetSettings, targets: Iterable[Target]) -> None:
+        kinds = {target.kind for target in targets}
+        name = configured.name
+        if DocumentKind.SIGNING not in kinds:
+            raise ConfigError(
+                f"key set {name} has no signing delivery: its keys would reach no signer",
+                hint=f"add one to `key_sets.{name}.deliver`, such as {{to: files, path: …}}",
+            )
+        if kinds != {DocumentKind.SIGNING}:
+            return
+        if configured.policy.kind.symmetric:
+            raise ConfigError(
+                f"key set {name} has no verification document: nobody could verify",
+                hint=f"add {{to: files, document: verification, path: …}} to `key_sets.{name}.deliver`",
+            )
+        raise ConfigError(
+            f"key set {name} has nothing that this command could look at: the built-in server counts "
+            "only for `rotator run`, which runs it",
+            hint=f"add a file to `key_sets.{name}.publish`, or the URL that verifiers read to "
+            f"`key_sets.{name}.probes`",
+        )
+
+    def _spread(self) -> Spread:
+        """Return a `map` whose looks go on at the same time: one slow probe must not delay the others."""
+        with self._lock:
+            if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._pool = ThreadPoolExecutor(_LOOKS_AT_A_TIME, "look")
+            pool = self._pool
+
+        def spread(look: Callable[[Target], Seen], targets: Iterable[Target]) -> Iterable[Seen]:
+            return pool.map(look, targets)
+
+        return spread
+
+
+def combined_paths(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return what the built-in server serves as combined documents, by path."""
+    return dict(settings.combine)
+
+
+def served(settings: Settings) -> Any:
+    """Return what the built-in server of this configuration serves (a `rotator.server.Site`)."""
+    from rotator.server.site import Site as Served
+
+    names = [n for n, item in settings.key_sets.items() if not item.policy.kind.symmetric]
+    default = next((n for n in names if settings.key_sets[n].default), None)
+    return Served(settings.public_dir, tuple(names), default, combined_paths(settings))

@@ -1,0 +1,130 @@
+"""The command line: one module per command, and the one place where errors become words and exit codes.
+
+Importing this costs nothing: click and the module of a command are loaded when it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+from rotator.errors import RotatorError
+
+__all__ = ["main", "run"]
+
+INTERRUPTED = 130
+TERMINATED = 143
+PROGRAM = "rotator"
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and end the process with its exit code.
+
+    Args:
+        arguments: the words after the program's name; those of this process when left out.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = run(sys.argv[1:] if arguments is None else list(arguments))
+        code = _flushed(code)
+    except KeyboardInterrupt:  # a second Ctrl-C, or one just before or after the command
+        code = INTERRUPTED
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code. Every refusal has been printed by then."""
+    import click
+
+    from rotator.cli.options import Options
+    from rotator.cli.root import cli
+
+    options = Options()
+    options["json"] = "--json" in arguments  # also when the words cannot be parsed
+    try:
+        code = cli.main(list(arguments), PROGRAM, standalone_mode=False, obj=options)
+        return code if isinstance(code, int) else 0
+    except RotatorError as error:
+        return _refuse(error, options)
+    except click.ClickException as error:
+        return _refuse(_usage(error), options)
+    except click.Abort as abort:
+        interrupted = isinstance(abort.__cause__ or abort.__context__, KeyboardInterrupt)
+        # Otherwise the end of the input, where an answer was expected.
+        return INTERRUPTED if interrupted else 2
+    except BrokenPipeError:
+        return 0  # nobody reads the rest; what was done is done
+    except Exception as error:  # noqa: BLE001 - the last place that can turn it into a sentence
+        return _refuse(unexpected(error), options, error)
+
+
+def unexpected(error: BaseException) -> RotatorError:
+    """Say where the program itself failed, without the error's own text: it may quote what it read."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = ""
+    if frame is not None:
+        where = f" in {os.path.basename(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno}"  # noqa: PTH119
+    return RotatorError(
+        f"unexpected {type(error).__name__}{where}; this is a fault of the program",
+        hint="run it again with `--log-level debug` and report the lines that it prints",
+    )
+
+
+def _refuse(error: RotatorError, options: dict[str, Any], cause: Exception | None = None) -> int:
+    from rotator.cli.console import Console
+
+    Console(options).refuse(error)
+    if cause is not None and options["log_level"] == "debug":
+        _print_frames(cause)
+    return error.exit_code
+
+
+def _usage(error: Any) -> RotatorError:
+    """Turn click's refusal of the words given into one of ours: exit 2, with the way out."""
+    from rotator.errors import UsageError
+
+    message = str(error.format_message()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else PROGRAM
+    lowered = message[:1].lower() + message[1:]
+    return UsageError(lowered, hint=f"`{path} --help` shows what it takes")
+
+
+def _print_frames(error: BaseException) -> None:
+    """Print where an error passed through: types, files and lines, never values or messages."""
+    import traceback
+
+    for link in _chain(error):
+        frames = "".join(traceback.format_tb(link.__traceback__))
+        print(f"{type(link).__name__}, most recent call last:\n{frames}", file=sys.stderr)  # noqa: T201
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in links:
+        links.insert(0, link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return links
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    # Unwinds like Ctrl-C: locks are let go and temporary files removed; any later tick does the rest.
+    raise SystemExit(TERMINATED)
+
+
+def _flushed(code: int) -> int:
+    """Write out what is buffered; a reader that went away is no fault."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

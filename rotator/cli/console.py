@@ -1,0 +1,108 @@
+"""What goes to the terminal: results on stdout, refusals and questions on stderr, colour only where wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+import click
+
+from rotator.errors import RotatorError, UsageError
+
+
+class Console:
+    """Prints for one command.
+
+    Args:
+        options: what was said for all commands, see `rotator.cli.options.Options`.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.json = bool(options.get("json"))
+        self._color = options.get("color") or "auto"
+
+    def say(self, text: str = "") -> None:
+        """Print one line of the result for people; nothing with `--json`."""
+        if not self.json:
+            _write(sys.stdout, text)
+
+    def document(self, content: Mapping[str, Any]) -> None:
+        """Print the result for programs; nothing without `--json`."""
+        if self.json:
+            _write(sys.stdout, json.dumps(content, indent=2, ensure_ascii=False))
+
+    def tell(self, text: str) -> None:
+        """Print a line for people that is not the result."""
+        if not self.json:
+            _write(sys.stderr, text)
+
+    def refuse(self, error: RotatorError) -> None:
+        """Print what went wrong and the way out, on stderr."""
+        if self.json:
+            _write(sys.stderr, json.dumps({"format": "rotator.error/1", "error": error_view(error)}))
+            return
+        _write(sys.stderr, f"rotator: {self.paint('error', 'red', sys.stderr)}: {error.message}")
+        if error.hint:
+            _write(sys.stderr, f"rotator: {self.paint('hint', 'cyan', sys.stderr)}: {error.hint}")
+
+    def paint(self, text: str, color: str, stream: TextIO | None = None) -> str:
+        """Return a text in a colour if the stream, stdout unless named, shows colours."""
+        wanted = self._colored(stream or sys.stdout)
+        return click.style(text, fg=color) if wanted else text
+
+    def _colored(self, stream: TextIO) -> bool:
+        if self._color != "auto":
+            return bool(self._color == "always")
+        # https://no-color.org: present and not empty, whatever the value.
+        return stream.isatty() and not os.environ.get("NO_COLOR")
+
+    def table(self, rows: Iterable[Sequence[str]], indent: str = "  ") -> None:
+        """Print rows with their columns aligned."""
+        lines = [tuple(row) for row in rows]
+        if self.json or not lines:
+            return
+        widths = [max(len(row[i]) for row in lines if i < len(row)) for i in range(len(lines[0]))]
+        for row in lines:
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+            self.say((indent + "  ".join(cells)).rstrip())
+
+    def confirm(self, statement: Sequence[str], *, yes: bool, word: str) -> None:
+        """Say what will happen, and ask for it unless `--yes` was given.
+
+        Args:
+            word: what has to be typed, so that a slip of the hand is not enough.
+
+        Raises:
+            UsageError: nobody is there to be asked, or the answer is another one; nothing was changed.
+        """
+        for line in statement:
+            self.tell(line)
+        if yes:
+            return
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(
+                f"this needs a confirmation: {'; '.join(statement)}",
+                hint="nothing was changed; add `--yes` if that is what you want",
+            )
+        answer = click.prompt(f"Type {word} to go on", default="", show_default=False, err=True)
+        if answer.strip() != word:
+            raise UsageError("not confirmed, nothing was changed")
+
+
+def error_view(error: RotatorError) -> dict[str, Any]:
+    """Return an error as programs read it."""
+    return {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        # Nobody reads any more. What the command does, and its exit code, are not the reader's business.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except UnicodeEncodeError:
+        stream.write(text.encode("ascii", "backslashreplace").decode() + "\n")

@@ -1,0 +1,102 @@
+"""The command `rotator` itself: its sub-commands, each loaded from its own module when it is called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from rotator.cli.options import add_common
+
+# Name -> one line for `rotator --help`, so that help needs no import either.
+COMMANDS: Final[dict[str, str]] = {
+    "init": "Write a commented configuration.",
+    "check": "Check configuration, stores, targets and clocks; change nothing.",
+    "plan": "Show the next steps with their reasons, and a calendar.",
+    "rotate": "Do all that is due now, once.",
+    "due": "Tell by the exit code whether anything is due.",
+    "run": "Run as a daemon, with the HTTP server when configured.",
+    "serve": "Serve the JWKS over HTTP; rotate nothing.",
+    "status": "Show the keys, the orders, and what is waited for.",
+    "jwks": "Print the JWKS.",
+    "history": "Show what happened to each key.",
+    "revoke": "Take keys out at once.",
+    "rollback": "Let the previous key sign again.",
+    "hold": "Stop creating, promoting and retiring.",
+    "release": "End a hold.",
+    "pin": "Keep a key published.",
+    "unpin": "Let a pinned key go.",
+    "recover": "Bring a stopped key set back.",
+    "config": "Show, validate, or describe the configuration.",
+}
+
+# Commands that live together in one module.
+_MODULES: Final = {"release": "hold", "unpin": "pin"}
+
+_OPTIONS: Final = """\
+Options, before or after a command; `rotator COMMAND --help` shows its own:
+  -c, --config FILE   --json   --log-level debug|info|warning|error   -h, --help
+  --log-format auto|json|text   --color auto|always|never   -V, --version
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that imports the module of a sub-command only when that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        if cmd_name not in self.commands:
+            module = import_module(f"rotator.cli.{_MODULES.get(cmd_name, cmd_name)}")
+            command: click.Command = getattr(module, cmd_name)
+            self.add_command(add_common(command), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command meant; a misspelt one is refused with the nearest name."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, COMMANDS, n=1)
+            meant = f"; did you mean `{close[0]}`?" if close else ""
+            raise click.UsageError(f"there is no command {name!r}{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help by hand: all of it on one screen of 80 × 24."""
+        formatter.write(f"Usage: {ctx.command_path} [OPTIONS] COMMAND [ARGS]...\n")
+        for name, line in COMMANDS.items():
+            formatter.write(f"  {name:<10}{line}\n")
+        formatter.write(_OPTIONS)
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}
+)
+def cli() -> None:
+    """Rotate JWT signing keys so that no verifier ever notices."""
+
+
+def _version(context: click.Context, _parameter: click.Parameter, asked: Any) -> None:
+    if asked and not context.resilient_parsing:
+        from rotator import __version__  # reads package metadata
+
+        click.echo(f"rotator {__version__}")
+        context.exit()
+
+
+cli.params.append(
+    click.Option(
+        ["-V", "--version"], is_flag=True, expose_value=False, is_eager=True, callback=_version
+    )
+)
+add_common(cli, root=True)
