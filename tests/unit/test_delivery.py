@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from jwcrypto.jwk import JWK
 
@@ -502,3 +503,20 @@ def test_nothing_inside_hangs_or_breaks_a_look(tmp_path: Path) -> None:
         path.unlink()
         os.mkfifo(path)
         assert target.look().note.startswith(("drift: ", "not written by this key set: "))
+
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "deliveries.md"
+
+
+@pytest.mark.parametrize("alg", KEYS)
+def test_the_example_of_the_guide_signs(tmp_path: Path, alg: str) -> None:
+    """What signers are told to write works with every kind of key."""
+    put(delivery(tmp_path / "web"), signing(1, alg=alg))
+    example = GUIDE.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec(example.replace("/srv/issuer/web", str(tmp_path / "web")), names)
+    token = names["sign"]({"sub": "someone"})
+
+    assert jwt.get_unverified_header(token) == {"alg": alg, "kid": f"kid-{alg}", "typ": "JWT"}
+    exported = key(alg).export(private_key=alg == "HS256", as_dict=True)
+    assert jwt.decode(token, jwt.PyJWK(exported), algorithms=[alg]) == {"sub": "someone"}
