@@ -11,7 +11,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -178,7 +177,7 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
         StoreDenied, StoreUnavailable: as `translate` says; what was there is unchanged, and the temporary
             file is gone. The one exception is an fsync of the directory that fails after the rename.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_LEFTOVER}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}{_LEFTOVER}")
     with translating(f"cannot write {path}"):
         write_new(temporary, data, mode)
         try:

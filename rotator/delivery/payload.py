@@ -75,14 +75,14 @@ def parts(document: Document, kind: DocumentKind) -> dict[str, bytes]:
     kid, jwk, pem = parsed.get("kid"), parsed.get("jwk"), parsed.get("pem")
     if not isinstance(kid, str) or not isinstance(jwk, dict) or not isinstance(pem, str | None):
         raise _unfit(document, kind)
-    files = {MAIN[kind]: document.body, "jwk.json": json.dumps(jwk).encode(), "kid": kid.encode()}
-    if pem is not None:
-        try:
-            files |= {"private.pem": pem.encode(), "public.pem": public_pem(jwk)}
-        except (KeyError, TypeError, ValueError):
-            # `from None`: what the library says of a value may contain the value.
-            raise _unfit(document, kind) from None
-    return files
+    try:
+        keys = {"jwk.json": json.dumps(jwk).encode(), "kid": kid.encode()}
+        if pem is not None:
+            keys |= {"private.pem": pem.encode(), "public.pem": public_pem(jwk)}
+    except (KeyError, TypeError, ValueError):
+        # `from None`: what a library says of a value may contain the value.
+        raise _unfit(document, kind) from None
+    return {MAIN[kind]: document.body, **keys}
 
 
 def _unfit(document: Document, kind: DocumentKind) -> StoreCorrupt:

@@ -17,8 +17,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
-import shutil
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -128,6 +126,8 @@ class Tree:
 
     def sweep(self) -> None:
         """Remove leftovers; hold the lock. The live directory stays whatever happens."""
+        import shutil  # 10 ms to load; a look has no need of it
+
         for name in self.leftovers():
             leftover = self.path / name
             if leftover.is_symlink():
@@ -146,7 +146,7 @@ class Tree:
             mode: permission bits of the files; those of the directory follow from them.
             gid: the group of all of it; -1 leaves what the system gives.
         """
-        unique = f"..{secrets.token_hex(8)}"
+        unique = f"..{os.urandom(8).hex()}"
         try:
             self._fill(self.path / unique, {**files, **hidden}, mode, gid)
             # Before the switch: on a first write all names then begin to exist in one instant.
@@ -156,6 +156,8 @@ class Tree:
             self._point(_DATA, unique)
         except BaseException:
             if self.live() != unique:
+                import shutil
+
                 shutil.rmtree(self.path / unique, ignore_errors=True)
             raise
         for name in files:
@@ -176,7 +178,7 @@ class Tree:
         fsync_directory(directory)
 
     def _point(self, name: str, target: str) -> None:
-        link = self.path / f"..{secrets.token_hex(8)}{_LINK}"
+        link = self.path / f"..{os.urandom(8).hex()}{_LINK}"
         link.symlink_to(target)
         try:
             link.rename(self.path / name)

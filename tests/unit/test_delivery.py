@@ -433,6 +433,14 @@ def test_a_malformed_document_is_not_written(tmp_path: Path, body: bytes) -> Non
     assert not (tmp_path / "out").exists()
 
 
+def test_a_kid_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """JSON can say what no encoding can."""
+    body = {**json.loads(signing(1).body), "kid": "\ud800"}
+    document = Document(json.dumps(body).encode(), "web", 1)
+    with pytest.raises(StoreCorrupt):
+        delivery(tmp_path / "out").write(document, replacing=None)
+
+
 def test_a_document_of_another_key_set_or_revision_than_said_is_not_written(tmp_path: Path) -> None:
     """What is outside decides the fence, so it must be what is inside."""
     for document in (Document(signing(2).body, "web", 3), signing(1, "api")):
