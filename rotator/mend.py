@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from rotator.documents import jwks_document, signing_document, verification_document
-from rotator.errors import Conflict, RotatorError, StoreCorrupt, StoreError
+from rotator.errors import Conflict, RotatorError, StoreCorrupt, StoreError, TargetFailing
 from rotator.keys import KeyMaker
 from rotator.look import Seen
 from rotator.observed import DocumentKind
@@ -19,8 +20,10 @@ from rotator.ring import Key, KeyRing, Phase
 from rotator.secret import Secret
 from rotator.stores import Document, MaterialStore
 
-DRIFT = "drift:"
+DRIFT: Final = "drift:"
 """A sight's note begins with this when side files disagree with the document."""
+
+_MOST_CONFLICTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ class Mender:
         fence: called before each write; raises `Conflict` when this tick has stalled for too long.
         may_try: False for a target that failed lately and is not due for another try.
         look: looks at one target again, for the token of what was just written.
+        wrote: by target, the revision written there in the last tick of this process; a target that
+            shows something else now does not keep what it is given.
+        conflicts: by target, how often in a row somebody else was faster.
+        outrun: somebody else was faster in this tick.
         written: what was written.
         failures: by target, what went wrong; one failing target never keeps another waiting.
     """
@@ -51,6 +58,9 @@ class Mender:
     fence: Callable[[], None]
     may_try: Callable[[str], bool]
     look: Callable[[Seen], Seen]
+    wrote: dict[str, int] = field(default_factory=dict)
+    conflicts: dict[str, int] = field(default_factory=dict)
+    outrun: bool = False
     written: list[Written] = field(default_factory=list)
     failures: dict[str, RotatorError] = field(default_factory=dict)
     _materials: dict[str, Secret] = field(default_factory=dict)
@@ -69,6 +79,10 @@ class Mender:
             self._attempt(item, self._deliver)
         for item in published:
             self._attempt(item, self._publish_gone)
+        names = {entry.target for entry in self.written}
+        for item in writable:
+            if item.target.name not in names:
+                self.wrote.pop(item.target.name, None)
 
     def _attempt(self, item: Seen, act: Callable[[Seen], Seen]) -> Seen:
         name = item.target.name
@@ -78,7 +92,15 @@ class Mender:
             return act(item)
         except Stalled:
             raise
-        except StoreError as error:
+        except Conflict as error:
+            # Somebody else was faster: look again at once; but not for ever at one that always says so.
+            self.conflicts[name] = self.conflicts.get(name, 0) + 1
+            if self.conflicts[name] > _MOST_CONFLICTS:
+                self.failures[name] = error
+            else:
+                self.outrun = True
+            return item
+        except (StoreError, TargetFailing) as error:
             self.failures[name] = error
             return item
 
@@ -130,11 +152,20 @@ class Mender:
         return item
 
     def _write(self, item: Seen, document: Document, keys: Sequence[Key]) -> None:
+        name = item.target.name
+        again = name not in {entry.target for entry in self.written}
+        if again and self.wrote.pop(name, None) == self.ring.revision:
+            raise TargetFailing(
+                f"{name} took revision {self.ring.revision} and shows something else",
+                hint="another program may be writing there",
+            )
         self.fence()
         token = item.document.token if item.document is not None else None
         item.target.write(document, replacing=token)
+        self.wrote[name] = self.ring.revision
+        self.conflicts.pop(name, None)
         kids = tuple(key.kid for key in keys)
-        self.written.append(Written(item.target.name, item.target.kind, kids))
+        self.written.append(Written(name, item.target.kind, kids))
 
     def _material(self, key: Key) -> Secret:
         """Return a key's material, after comparing it with the ring's half: no foreign key is delivered."""

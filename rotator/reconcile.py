@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from rotator import telling
@@ -23,7 +23,7 @@ from rotator.errors import (
     StoreCorrupt,
     TargetFailing,
 )
-from rotator.evidence import absorb
+from rotator.evidence import absorb, stamp
 from rotator.keyset import Outcome, Site
 from rotator.look import Seen, look_at, witness_of
 from rotator.mend import Mender, Stalled
@@ -106,6 +106,16 @@ class View:
                 hint="nothing more was written; the next tick begins anew",
             )
 
+    def date(self) -> datetime:
+        """Return the date for what happens now: read after the evidence, never before the ring's latest.
+
+        With a suspicious clock, the latest date in the ring: such a clock sets none of its own.
+        """
+        latest = self.ring.latest
+        if self.observed.suspicious and latest is not None:
+            return latest
+        return stamp(self.ring, self.site.clock.now())
+
     def swap(self) -> None:
         """Save the ring, one revision up, if nobody else did since it was loaded.
 
@@ -135,6 +145,8 @@ class View:
             self.fence,
             lambda name: memory.may_try(name, elapsed),
             lambda item: look_at(item.target, self.ring, site.keys, site.clock),
+            memory.wrote,
+            memory.conflicts,
         )
         if self.ring.revision:
             mender.mend(self.seen)
@@ -142,7 +154,7 @@ class View:
         retry_at = memory.remember(found, [item.target.name for item in self.seen], elapsed)
         telling.writes(site, self.ring, mender.written)
         telling.failures(site, found)
-        changed = self.swapped or bool(mender.written)
+        changed = self.swapped or bool(mender.written) or mender.outrun
         return Outcome(
             ring=self.ring,
             step=step,
@@ -364,6 +376,10 @@ def _failing_targets(seen: tuple[Seen, ...]) -> dict[str, RotatorError]:
         if not sighting.answered:
             found[name] = TargetFailing(f"no answer from {name}: {sighting.error}")
             found[name].exit_code = sighting.exit_code if sighting.exit_code == 77 else 75
+        elif sighting.foreign and not item.target.writable:
+            found[name] = TargetFailing(
+                f"{name} serves another key set", hint="correct its address under `probes:`"
+            )
         elif sighting.foreign:
             found[name] = TargetFailing(
                 f"{name} is filled by something that this key set did not write",

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rotator import transitions
 from rotator.errors import RotatorError, StoreError
-from rotator.evidence import stamp
 from rotator.keys import NewKey
 from rotator.plan import Do, Reason, Step
 from rotator.reconcile import View, update
@@ -14,7 +13,6 @@ from rotator.ring import Key, KeyRing, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
 SELF_TEST_FAILED = "self-test failed"
 
@@ -46,7 +44,7 @@ def begin_creation(view: View, why: Reason) -> NewKey:
     new = site.memory.spare
     if new is None or new.kind != kind:
         new = site.memory.spare = site.keys.make(kind)
-    at = _now(view)
+    at = view.date()
     locator = site.material.allocate(new.kid, view.ring.locators)
     key = Key(
         new.kid, kind.algorithm, kind.size, Phase.CREATING, locator, at, new.public, new.check
@@ -100,7 +98,7 @@ def _settle(view: View, key: Key) -> dict[str, RotatorError]:
         if found is None or found.phase is not Phase.CREATING:
             return None
         if good:
-            return transitions.created(ring, key.kid, _now(view))
+            return transitions.created(ring, key.kid, view.date())
         return _discarded(view, ring, key.kid, SELF_TEST_FAILED)
 
     if update(view, change) and not good:
@@ -120,7 +118,7 @@ def _promote(view: View, step: Step) -> dict[str, RotatorError]:
             view.swap()
         return {"material": error}
     if good:
-        view.ring = transitions.promote(view.ring, key.kid, _now(view), step.reason.value)
+        view.ring = transitions.promote(view.ring, key.kid, view.date(), step.reason.value)
     else:
         view.ring = _discarded(view, view.ring, key.kid, SELF_TEST_FAILED)
     view.swap()
@@ -128,7 +126,7 @@ def _promote(view: View, step: Step) -> dict[str, RotatorError]:
 
 
 def _retire(view: View, step: Step) -> dict[str, RotatorError]:
-    view.ring = transitions.retire(view.ring, step.kid, _now(view))
+    view.ring = transitions.retire(view.ring, step.kid, view.date())
     view.swap()
     return {}
 
@@ -151,15 +149,14 @@ def _destroy(view: View, step: Step) -> dict[str, RotatorError]:
         if view.ring != view.loaded:
             view.swap()
         return {"material": error}
-    view.ring = transitions.destroyed(view.ring, key.kid, _now(view))
+    view.ring = transitions.destroyed(view.ring, key.kid, view.date())
     view.swap()
     return {}
 
 
 def _discarded(view: View, ring: KeyRing, kid: str, why: str) -> KeyRing:
     window = ring.in_force(view.site.policy).write_window
-    at = stamp(ring, view.site.clock.now())
-    return transitions.discard(ring, kid, at, why, write_window=window)
+    return transitions.discard(ring, kid, view.date(), why, write_window=window)
 
 
 def _destroy_early(view: View, key: Key) -> None:
@@ -173,8 +170,3 @@ def _destroy_early(view: View, key: Key) -> None:
         view.site.emit(
             "debug", "key.destroy_later", key_set=view.site.key_set, kid=key.kid, reason=str(error)
         )
-
-
-def _now(view: View) -> datetime:
-    """Return the date for what happens now: read after the evidence, never before the ring's latest."""
-    return stamp(view.ring, view.site.clock.now())

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from rotator.errors import Conflict, UsageError
-from rotator.evidence import stamp
 from rotator.keyset import Outcome, Site
 from rotator.plan import next_step
 from rotator.reconcile import View, look_around
@@ -54,14 +52,6 @@ def need(ring: KeyRing, kid: str) -> Key:
             f"key {kid} of key set {ring.key_set} {what}", hint=f"its published keys are {known}"
         )
     return key
-
-
-def date(view: View) -> datetime:
-    """Return the date for what an operator does; with a suspicious clock, the latest in the ring."""
-    latest = view.ring.latest
-    if view.observed.suspicious and latest is not None:
-        return latest
-    return stamp(view.ring, view.site.clock.now())
 
 
 def finish(view: View) -> Outcome:

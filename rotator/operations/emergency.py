@@ -21,7 +21,6 @@ from rotator.operations.done import (
     Done,
     again_on_conflict,
     apply,
-    date,
     existing,
     finish,
     need,
@@ -155,7 +154,7 @@ def roll_back(site: Site, why: str, *, dry_run: bool = False) -> Done:
         unchanged = now_active is not None and now_active.kid == active.kid
         if key is None or key.phase is not Phase.RETIRING or not unchanged:
             raise UsageError(f"key set {site.key_set} changed meanwhile", hint="ask again")
-        return transitions.roll_back(fresh.ring, previous.kid, date(fresh), why)
+        return transitions.roll_back(fresh.ring, previous.kid, fresh.date(), why)
 
     return apply(site, change, said, dry_run=False)
 
@@ -212,7 +211,7 @@ def _new_key_unrecorded(view: View) -> str:
     site, kind = view.site, view.site.policy.kind
     new = site.keys.make(kind)
     locator = site.material.allocate(new.kid, view.ring.locators)
-    at = date(view)
+    at = view.date()
     key = Key(new.kid, kind.algorithm, kind.size, Phase.PENDING, locator, at, new.public, new.check)
     key = replace(key, pending_at=at)
     site.material.put(locator, new.kid, new.material)
@@ -234,9 +233,9 @@ def _revoke_now(view: View, kids: Sequence[str], why: str, successor: str | None
         # A candidate may be gone since it was tested; the next run chooses another.
         heir = ring.find(successor) if successor else None
         if heir is not None and heir.phase is Phase.CREATING:
-            ring = transitions.created(ring, heir.kid, date(view))
+            ring = transitions.created(ring, heir.kid, view.date())
         return transitions.revoke(
-            ring, left, date(view), why, successor=successor, write_window=window
+            ring, left, view.date(), why, successor=successor, write_window=window
         )
 
     if view.trusting:

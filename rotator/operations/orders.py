@@ -5,7 +5,7 @@ from __future__ import annotations
 from rotator import transitions
 from rotator.errors import UsageError
 from rotator.keyset import Site
-from rotator.operations.done import Done, apply, date, existing, need
+from rotator.operations.done import Done, apply, existing, need
 from rotator.reconcile import View
 from rotator.ring import KeyRing, Phase
 
@@ -16,7 +16,7 @@ def hold(site: Site, why: str, *, dry_run: bool = False) -> Done:
         f"key set {site.key_set}: no key is created, promoted or retired until `rotator release`",
     )
     return apply(
-        site, lambda view: transitions.hold(view.ring, date(view), why), said, dry_run=dry_run
+        site, lambda view: transitions.hold(view.ring, view.date(), why), said, dry_run=dry_run
     )
 
 
@@ -30,7 +30,7 @@ def release(site: Site, *, dry_run: bool = False) -> Done:
     def change(view: View) -> KeyRing:
         if view.ring.hold is None:
             raise UsageError(f"key set {site.key_set} is not held")
-        return transitions.release(view.ring, date(view))
+        return transitions.release(view.ring, view.date())
 
     said = (f"key set {site.key_set}: the hold ends, what is overdue happens at the next tick",)
     return apply(site, change, said, dry_run=dry_run)
@@ -57,7 +57,7 @@ def pin(site: Site, kid: str, why: str, *, dry_run: bool = False) -> Done:
                 f"max_keys {site.policy.max_keys}",
                 hint="unpin another key first",
             )
-        return transitions.pin(ring, kid, date(view), why)
+        return transitions.pin(ring, kid, view.date(), why)
 
     said = (
         f"key set {site.key_set}: {kid} stays published with its material until `rotator unpin`",
@@ -76,7 +76,7 @@ def unpin(site: Site, kid: str, *, dry_run: bool = False) -> Done:
         if kid not in view.ring.pins:
             pinned = ", ".join(view.ring.pins) or "none"
             raise UsageError(f"key {kid} is not pinned", hint=f"pinned are {pinned}")
-        return transitions.unpin(view.ring, kid, date(view))
+        return transitions.unpin(view.ring, kid, view.date())
 
     said = (f"key set {site.key_set}: {kid} retires once its grace has passed",)
     return apply(site, change, said, dry_run=dry_run)
@@ -109,7 +109,7 @@ def order_promotion(site: Site, kid: str | None, why: str, *, dry_run: bool = Fa
         return Done((f"key set {site.key_set}: {current} is ordered to be replaced already",))
 
     def change(fresh: View) -> KeyRing:
-        return transitions.order_promotion(fresh.ring, current, date(fresh), why)
+        return transitions.order_promotion(fresh.ring, current, fresh.date(), why)
 
     said = (
         f"key set {site.key_set}: {current} is replaced as soon as the next key's propagation has passed",

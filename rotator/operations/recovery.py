@@ -13,7 +13,7 @@ from rotator.errors import StoreCorrupt, TargetFailing, UsageError
 from rotator.keyset import Site
 from rotator.look import Seen, jwks_in
 from rotator.observed import DocumentKind
-from rotator.operations.done import Done, apply, date, existing, finish
+from rotator.operations.done import Done, apply, existing, finish
 from rotator.reconcile import View, judge_clock, observe
 from rotator.ring import ENDED, Entry, Key, KeyRing, Phase
 from rotator.ring_document import read_ring
@@ -41,7 +41,7 @@ def forget(site: Site, target: str, *, dry_run: bool = False) -> Done:
                 f"{target} answers, there is nothing to forget",
                 hint="take it out of the configuration first if it is to go",
             )
-        return transitions.forget(view.ring, target, date(view))
+        return transitions.forget(view.ring, target, view.date())
 
     said = (
         (
@@ -75,7 +75,7 @@ def take_over(site: Site, target: str, *, dry_run: bool = False) -> Done:
     )
     if dry_run:
         return Done(said)
-    view.ring = transitions.take_over(view.ring, found, target, date(view))
+    view.ring = transitions.take_over(view.ring, found, target, view.date())
     view.swap()
     ours = replace(item.sighting, ours=True, strangers=(), kids=())
     view.seen = tuple(replace(seen, sighting=ours) if seen is item else seen for seen in view.seen)
@@ -135,7 +135,7 @@ def restore(
     view.now = site.clock.now()
     view.observed = observe(view, judge_clock(view))
     signing = _held_by_signers(view)
-    ring = _rebuilt(view, signing, date(view))
+    ring = _rebuilt(view, signing, view.date())
     view.ring = ring
     said = (
         (
