@@ -1,0 +1,134 @@
+"""What the daemon says: its events, once each while nothing new is to be said. See `docs/events.md`."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from rotator.errors import RotatorError
+from rotator.keyset import Emit, Site
+from rotator.plan import Reason, Step
+from rotator.ring_document import format_date
+
+FLEET: Final = 100
+"""With more key sets than this, what each waits for is told at DEBUG only."""
+
+_PERMANENT: Final = (65, 77, 78)  # exit codes of what does not pass by itself
+
+_NEXT: Final = {
+    Reason.NOT_ANNOUNCED: "announce",
+    Reason.PROPAGATING: "promote",
+    Reason.NO_ANSWER: "look again",
+    Reason.NOT_SUPERSEDED: "supersede",
+    Reason.IN_GRACE: "retire",
+    Reason.STILL_HELD: "retire",
+    Reason.STALLED_WRITER: "destroy",
+    Reason.CREATED_ELSEWHERE: "create",
+    Reason.DISCARD_BACKOFF: "create",
+    Reason.KIND_PACED: "create",
+}
+
+
+def started(emit: Emit, key_sets: int, addresses: Sequence[str], config: str) -> None:
+    """Say that the daemon runs, and where the JWKS is."""
+    emit(
+        "info",
+        "daemon.started",
+        pid=os.getpid(),
+        key_sets=key_sets,
+        jwks=list(addresses),
+        config=config,
+    )
+
+
+def waiting(emit: Emit, site: Site, said: dict[str, str], step: Step, *, detailed: bool) -> None:
+    """Say what a key set does next, when that is news."""
+    news = f"{step.reason} {step.kid} {step.due_at} {step.blocked}"
+    if said.get("waiting") == news:
+        return
+    said["waiting"] = news
+    fields = {
+        "kid": step.kid,
+        "next": _next(step),
+        "due_at": format_date(step.due_at) if step.due_at else "",
+        "detail": step.detail,
+    }
+    level = "warning" if step.blocked else "info" if detailed else "debug"
+    shown = {name: value for name, value in fields.items() if value}
+    emit(level, "step.waiting", key_set=site.key_set, reason=step.reason.value, **shown)
+
+
+def _next(step: Step) -> str:
+    if step.reason is Reason.NOT_DUE:
+        return "promote" if step.kid else "create"
+    return _NEXT.get(step.reason, "")
+
+
+def failing(emit: Emit, site: Site, said: dict[str, str], error: Exception) -> None:
+    """Say that a key set cannot be ticked, once per reason.
+
+    What was not foreseen is told by its type and place only, for its message may quote a document.
+    """
+    if isinstance(error, RotatorError):
+        reason, hint = error.message, error.hint
+        level = "error" if error.exit_code in _PERMANENT else "warning"
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        reason, level = f"unexpected {type(error).__name__}{where}", "error"
+        hint = "this is a fault of the program; its traceback is logged at DEBUG"
+    if said.get("failing") == reason:
+        return
+    said["failing"] = reason
+    emit(level, "key_set.failing", key_set=site.key_set, reason=reason, hint=hint)
+    if not isinstance(error, RotatorError):
+        emit("debug", "key_set.traceback", key_set=site.key_set, exc_info=error)
+
+
+def healed(emit: Emit, site: Site, said: dict[str, str]) -> None:
+    """Say that a key set that failed, or hung, is ticked again."""
+    said.pop("stuck", None)
+    if said.pop("failing", None) is not None:
+        emit("info", "key_set.healed", key_set=site.key_set)
+
+
+def stuck(emit: Emit, site: Site, said: dict[str, str], since: timedelta) -> None:
+    """Say once that a worker has not come back from a key set."""
+    if "stuck" not in said:
+        said["stuck"] = "yes"
+        emit("warning", "key_set.stuck", key_set=site.key_set, seconds=round(since.total_seconds()))
+
+
+def restless(emit: Emit, site: Site, ticks: int) -> None:
+    """Say that each tick changes something again: somebody else changes it back."""
+    emit(
+        "warning",
+        "key_set.restless",
+        key_set=site.key_set,
+        ticks=ticks,
+        hint="two configurations write one target, or somebody undoes what is written",
+    )
+
+
+def jumped(emit: Emit, leap: timedelta, now: datetime) -> None:
+    """Say that the wall clock was set."""
+    seconds = round(leap.total_seconds(), 3)
+    emit("warning", "clock.jumped", seconds=seconds, now=format_date(now))
+
+
+def resumed(emit: Emit, absence: timedelta) -> None:
+    """Say that this process stood still: a suspend, or a stop signal."""
+    emit("info", "daemon.resumed", seconds=round(absence.total_seconds()))
+
+
+def abandoned(emit: Emit, names: Sequence[str]) -> None:
+    """Say which key sets were left in the middle of a tick."""
+    emit(
+        "warning",
+        "daemon.abandoned",
+        key_sets=sorted(names)[:FLEET],
+        hint="the next tick of anyone finishes what was begun",
+    )
