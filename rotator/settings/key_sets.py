@@ -49,6 +49,9 @@ class Checked:
     Args:
         cut: the paths that had a fault; what depends on them is not checked again.
         path: where the key set stands in its document: nothing in a file of `key_sets_dir`.
+
+    Attributes:
+        changed: the values that a verifier profile decided, each with that profile's name.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Checked:
         self._document = document
         self._path = path
         self._context = context
+        self.changed: dict[str, str] = {}
 
     def settings(self) -> KeySetSettings | None:
         """Return the settings of this key set, None when its faults leave nothing to check against others."""
@@ -156,22 +160,25 @@ class Checked:
             **values,
         )
         policy = apply_profiles(before, verifiers)
+        self.changed = changed_by(before, verifiers)
         if not ({"algorithm", "verifiers"} & self._cut or "policy" in self._unsound):
-            self._contract(policy, changed_by(before, verifiers))
+            self._contract(policy)
             for text in objections(policy, verifiers):
                 self.fault(("verifiers",), text)
         return policy
 
-    def _contract(self, policy: RotationPolicy, changed: dict[str, str]) -> None:
+    def _contract(self, policy: RotationPolicy) -> None:
         for violation in broken_clauses(policy):
             text = str(violation)
             named = {violation.field, *(term.name.removeprefix("2 × ") for term in violation.terms)}
             if named & self._unsound or (violation.field == "max_keys" and self._unsound):
                 continue
-            for name in sorted(named & changed.keys()):
+            for name in sorted(named & self.changed.keys()):
                 value = getattr(policy, name)
                 shown = value if isinstance(value, int) else format_duration(value)
-                text += f" (`{name}` is {shown} because of the verifier profile `{changed[name]}`)"
+                text += (
+                    f" (`{name}` is {shown} because of the verifier profile `{self.changed[name]}`)"
+                )
             self.fault(("policy", violation.field), text)
 
     def _store(self) -> str:

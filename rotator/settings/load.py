@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rotator.errors import ConfigError
 from rotator.settings.addresses import Addresses
@@ -17,23 +17,21 @@ from rotator.settings.faults import Fault, InvalidSettings, Place
 from rotator.settings.faults import Path as KeyPath
 from rotator.settings.find import FORMATS, find, read
 from rotator.settings.key_sets import Checked, Context
-from rotator.settings.models import KEY_SET_NAME, Defaults, KeySet, Root, Store
+from rotator.settings.models import Defaults, KeySet, Root, Store
+from rotator.settings.names import KEY_SET_NAME, NAME_RULE
 from rotator.settings.result import KeySetSettings, ServerSettings, Settings, StoreSettings
 from rotator.settings.stores import check_store, option_names
 from rotator.settings.together import check_together
 from rotator.settings.validate import known_at, validate, without_nulls
 
-_NAME_RULE: Final = (
-    "a name is 1 to 63 of a-z, 0-9, `.`, `_`, `-`, and starts with a letter or a digit"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a key set was written, for `config show`."""
+    """Where a key set was written, and what profiles made of it, for `config show`."""
 
     document: Document
     path: KeyPath
+    changed: Mapping[str, str]
 
 
 class Loader:
@@ -173,7 +171,7 @@ class Loader:
     def _store(self, name: str, value: Any) -> None:
         path: KeyPath = ("stores", name)
         if not KEY_SET_NAME.fullmatch(name):
-            self.faults.append(self.main.fault(path, _NAME_RULE))
+            self.faults.append(self.main.fault(path, NAME_RULE))
         found, _ = validate(Store, self.main, path, self.faults, values=value, secret=True)
         self.stores[name] = None
         if found is not None:
@@ -235,17 +233,18 @@ class Loader:
     ) -> None:
         if not KEY_SET_NAME.fullmatch(name):
             self.faults.append(
-                document.fault(path, f"{name!r} cannot be the name of a key set; {_NAME_RULE}")
+                document.fault(path, f"{name!r} cannot be the name of a key set; {NAME_RULE}")
             )
         model, cut = validate(KeySet, document, path, self.faults)
         if model is None:
             return
-        settings = Checked(name, model, cut, document, path=path, context=context).settings()
+        checked = Checked(name, model, cut, document, path=path, context=context)
+        settings = checked.settings()
         if settings is None:
             return
         self._key_sets[name] = settings
         if self._keep:
-            self.origins[name] = Origin(document, path)
+            self.origins[name] = Origin(document, path, checked.changed)
         self._claim(settings, document, path, root)
 
     def _claim(

@@ -6,17 +6,24 @@ Every field may be left out where `defaults:` or the program has a value; what w
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields
-from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rotator.algorithms import ALGORITHMS
-from rotator.policy import ZERO, RotationPolicy
-from rotator.settings.durations import PATTERN, parse_duration
-from rotator.settings.faults import nearest
+from rotator.policy import RotationPolicy
+from rotator.settings.values import (
+    AlgorithmName,
+    Duration,
+    Listen,
+    MaxAge,
+    Mode,
+    Name,
+    PositiveDuration,
+    Seconds,
+    Text,
+    Url,
+)
 
 LATER: Final = {
     "windows": "maintenance windows",
@@ -25,104 +32,7 @@ LATER: Final = {
 }
 """Keys that the design names and this version does not have."""
 
-KEY_SET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
-"""What a key set may be called: safe as a file name, in a URL and in a log."""
-
 _DEFAULT: Final[dict[str, Any]] = {field.name: field.default for field in fields(RotationPolicy)}
-
-
-def _positive(value: object) -> timedelta:
-    found = parse_duration(value)
-    if found == ZERO:
-        raise ValueError("must be longer than `0s`")
-    return found
-
-
-def _seconds(value: object) -> timedelta:
-    found = parse_duration(value)
-    if found % timedelta(seconds=1):
-        raise ValueError("HTTP counts whole seconds (RFC 9111 §1.2.2); write `1s`, `5m`")
-    return found
-
-
-def _max_age(value: object) -> timedelta:
-    found = _seconds(value)
-    if found == ZERO:
-        raise ValueError(
-            "`0s` makes some verifiers fetch for every token, and others cache for an hour; write `1s` or more"
-        )
-    return found
-
-
-def _algorithm(value: object) -> str:
-    if isinstance(value, str):
-        if value in ALGORITHMS:
-            return value
-        raise ValueError(f"unknown algorithm {value!r}{nearest(value, ALGORITHMS)}")
-    raise ValueError("must be the name of an algorithm, such as RS256")
-
-
-def _mode(value: object) -> int:
-    if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value, re.ASCII):
-        return int(value, 8)
-    # 0640 without quotes is 640 in JSON's cousins, and 416 in others: only text says what is meant.
-    digits = str(value) if isinstance(value, int) else ""
-    meant = f"'0{digits}'" if re.fullmatch(r"[0-7]{3}", digits) else "'0640'"
-    raise ValueError(f"a file mode is three octal digits after a zero, in quotes: {meant}")
-
-
-def _listen(value: object) -> tuple[str, int]:
-    shape = r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^\s:/\[\]]+)):(\d{1,5})"
-    found = re.fullmatch(shape, value, re.ASCII) if isinstance(value, str) else None
-    if found is None or int(found[3]) > 65535:
-        raise ValueError(
-            "must be HOST:PORT, such as '127.0.0.1:8080', '0.0.0.0:8080' or '[::1]:8080'"
-        )
-    return found[1] or found[2], int(found[3])
-
-
-def _url(value: object) -> str:
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        usable = parts is not None and parts.port != 0 and parts.hostname
-    except ValueError:
-        parts, usable = None, None
-    if not isinstance(value, str) or parts is None or not usable or not value.isprintable():
-        raise ValueError("must be a URL such as https://issuer.example/jwks.json")
-    if parts.scheme not in {"http", "https"} or " " in value:
-        raise ValueError("must be a URL that starts with https:// or http://")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError(
-            "a JWKS is public: a probe sends no user name or password; take them out of the URL"
-        )
-    if parts.fragment:
-        raise ValueError("a URL to fetch has no `#fragment`; take it out")
-    return value
-
-
-def _schema(pattern: str, *examples: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
-
-
-_DURATION_SCHEMA: Final = _schema(PATTERN, "90d", "1h30m", "250ms")
-Duration = Annotated[timedelta, PlainValidator(parse_duration), _DURATION_SCHEMA]
-PositiveDuration = Annotated[timedelta, PlainValidator(_positive), _DURATION_SCHEMA]
-Seconds = Annotated[timedelta, PlainValidator(_seconds), _DURATION_SCHEMA]
-MaxAge = Annotated[timedelta, PlainValidator(_max_age), _DURATION_SCHEMA]
-AlgorithmName = Annotated[
-    str, PlainValidator(_algorithm), WithJsonSchema({"type": "string", "enum": list(ALGORITHMS)})
-]
-Mode = Annotated[int, PlainValidator(_mode), _schema("^0?[0-7]{3}$", "0640")]
-Listen = Annotated[
-    tuple[str, int],
-    PlainValidator(_listen),
-    _schema(r"^.+:\d{1,5}$", "127.0.0.1:8080", "[::1]:8080"),
-]
-Url = Annotated[str, PlainValidator(_url), WithJsonSchema({"type": "string", "format": "uri"})]
-Text = Annotated[str, Field(min_length=1, max_length=4096)]
-Name = Annotated[str, Field(min_length=1, max_length=63)]
 
 
 class Model(BaseModel):

@@ -1,0 +1,140 @@
+"""The resolved configuration, each value with its origin: what `rotator config show` prints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from rotator.policy import format_duration
+from rotator.settings.faults import Path as KeyPath
+from rotator.settings.load import Loader, Origin
+from rotator.settings.result import KeySetSettings, Settings, StoreSettings
+
+FORMAT: Final = "rotator.config/1"
+HIDDEN: Final = "**********"
+_PLAIN: Final = (str, int, float, bool, Path)
+_HIDDEN_WORDS: Final = ("password", "secret", "token", "credential", "api_key", "private")
+_POLICY_ELSEWHERE: Final = frozenset({"kind", "allow_mixed_kty", "first_run", "observed_cache"})
+
+
+class Resolved:
+    """A configuration that is valid, with the documents it came from.
+
+    Raises:
+        ConfigError: as `load_settings`.
+    """
+
+    def __init__(self, path: Path | None, environ: Mapping[str, str]) -> None:
+        self._loader = Loader(path, environ, keep=True)
+        self.settings: Settings = self._loader.load()
+
+    def values(self, key_sets: Collection[str] = ()) -> Iterator[tuple[KeyPath, Any, str]]:
+        """Yield path, value and origin of everything that is in force, as plain JSON values.
+
+        Args:
+            key_sets: which key sets to show; all when empty.
+        """
+        settings = self.settings
+        yield ("version",), 1, self._origin(("version",))
+        yield ("state_dir",), str(settings.state_dir), self._origin(("state_dir",))
+        if settings.server is not None:
+            host = (
+                f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
+            )
+            at = ("server", "listen")
+            yield at, f"{host}:{settings.server.port}", self._origin(at)
+        for path, names in settings.combine.items():
+            yield ("combine", path), list(names), self._origin(("combine", path))
+        for store in settings.stores.values():
+            yield from self._store(store)
+        for name, key_set in settings.key_sets.items():
+            if not key_sets or name in key_sets:
+                yield from self._key_set(key_set, self._loader.origins[name])
+
+    def _origin(self, path: KeyPath) -> str:
+        main = self._loader.main
+        return str(main.place(path)) if main.has(path) else "default"
+
+    def _store(self, store: StoreSettings) -> Iterator[tuple[KeyPath, Any, str]]:
+        base: KeyPath = ("stores", store.name)
+        yield (*base, "backend"), store.backend, self._origin((*base, "backend"))
+        for name in type(store.options).model_fields:
+            value = getattr(store.options, name)
+            origin = self._origin((*base, name))
+            if value is None and origin == "default":
+                continue
+            # A type that we do not know may be a wrapper around a secret; a name may say that it is one.
+            secret = not isinstance(value, _PLAIN) or any(word in name for word in _HIDDEN_WORDS)
+            secret = secret or origin.endswith("_FILE")
+            shown = str(value) if isinstance(value, Path) else value
+            yield (*base, name), HIDDEN if secret else shown, origin
+
+    def _key_set(
+        self, key_set: KeySetSettings, origin: Origin
+    ) -> Iterator[tuple[KeyPath, Any, str]]:
+        base: KeyPath = ("key_sets", key_set.name)
+
+        def where(*path: str | int) -> str:
+            here = origin.path + path
+            if origin.document.has(here):
+                return str(origin.document.place(here))
+            return self._origin(("defaults", *path))
+
+        policy = key_set.policy
+        yield (*base, "algorithm"), policy.kind.algorithm, where("algorithm")
+        yield (*base, "key_size"), policy.kind.size, where("key_size")
+        yield (*base, "store"), key_set.store, where("store")
+        for name in ("default", "issuer"):
+            if (value := getattr(key_set, name)) is not None:
+                yield (*base, name), value, where(name)
+        yield (*base, "verifiers"), list(key_set.verifiers), where("verifiers")
+        yield (*base, "allow_mixed_kty"), policy.allow_mixed_kty, where("allow_mixed_kty")
+        yield (*base, "first_run"), policy.first_run, where("first_run")
+        yield from self._policy(key_set, base, origin)
+        for kind, number, value in _targets(key_set):
+            for name, shown in value.items():
+                # A probe may be written as nothing but its URL.
+                source = where(kind, number) if name == "url" else where(kind, number, name)
+                yield (*base, kind, number, name), shown, source
+
+    def _policy(
+        self, key_set: KeySetSettings, base: KeyPath, origin: Origin
+    ) -> Iterator[tuple[KeyPath, Any, str]]:
+        for field in fields(key_set.policy):
+            name = field.name
+            if name in _POLICY_ELSEWHERE:
+                continue
+            value = getattr(key_set.policy, name)
+            here = (*origin.path, "policy", name)
+            if name in origin.changed:
+                source = f"profile {origin.changed[name]}"
+            elif origin.document.has(here):
+                source = str(origin.document.place(here))
+            else:
+                source = self._origin(("defaults", "policy", name))
+            if value is None:
+                # Only `grace` has no value of its own: it is computed.
+                value, source = key_set.policy.grace_wait, "computed"
+            yield (*base, "policy", name), _plain(value), source
+
+
+def _targets(key_set: KeySetSettings) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    for kind in ("deliver", "publish", "probes"):
+        for number, target in enumerate(getattr(key_set, kind)):
+            given = {field.name: getattr(target, field.name) for field in fields(target)}
+            shown = {name: _plain(value) for name, value in given.items() if value is not None}
+            if "mode" in shown:
+                shown["mode"] = f"{shown['mode']:04o}"
+            yield kind, number, shown
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return str(value) if isinstance(value, str) else value

@@ -1,0 +1,86 @@
+"""The commented configuration that `rotator init` writes, and the directories that it needs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from rotator.algorithms import kind_of
+
+SCHEMA_URL: Final = "rotator.schema.json"
+
+_KEY_SIZE: Final = """\
+    # 2048, 3072 or 4096 bits. AWS load balancers and old hardware want 2048.
+    key_size: {size}
+"""
+_PUBLICATION: Final = """
+    # Where the JWKS is written, for a web server or a CDN to serve.
+    publish:
+      - to: file
+        path: {root}/jwks/{key_set}/jwks.json
+
+    # The URLs at which verifiers really read it: looked at before a key signs.
+    # probes:
+    #   - https://issuer.example/.well-known/jwks.json
+"""
+_VERIFICATION: Final = """
+      # Where HMAC verifiers get the keys; they are as secret as the signer's.
+      - to: files
+        path: {root}/verification/{key_set}
+        document: verification
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a configuration is made from.
+
+    Args:
+        root: the directory of store, deliveries and publication, as written into the configuration.
+        schema: where an editor finds the JSON Schema, relative to the configuration.
+    """
+
+    token_ttl: str
+    signer_lag: str
+    algorithm: str = "RS256"
+    key_set: str = "web"
+    root: str = ".rotator"
+    schema: str = SCHEMA_URL
+
+
+def render(answers: Answers) -> str:
+    """Return the commented configuration.
+
+    Raises:
+        ValueError: unknown algorithm.
+    """
+    kind = kind_of(answers.algorithm)
+    names = {"root": answers.root, "key_set": answers.key_set}
+    values = {
+        "SCHEMA": answers.schema,
+        "ROOT": answers.root,
+        "TOKEN_TTL": answers.token_ttl,
+        "SIGNER_LAG": answers.signer_lag,
+        "KEY_SET": answers.key_set,
+        "ALGORITHM": answers.algorithm,
+        "KEY_SIZE": _KEY_SIZE.format(size=kind.size) if kind.kty == "RSA" else "",
+        "VERIFICATION": _VERIFICATION.format(**names) if kind.symmetric else "",
+        "PUBLICATION": "" if kind.symmetric else _PUBLICATION.format(**names),
+    }
+    template = (files("rotator") / "templates" / "rotator.yaml.in").read_text(encoding="utf-8")
+    return re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], template)
+
+
+def directories(answers: Answers, beside: Path) -> dict[Path, int]:
+    """Return the directories to make, each with its mode, parents first.
+
+    What holds keys is 0700. Signers that run as another user need a delivery elsewhere, or a group.
+    """
+    root = beside / answers.root
+    made = {root: 0o755, root / "store": 0o700, root / "signing": 0o700}
+    if kind_of(answers.algorithm).symmetric:
+        return made | {root / "verification": 0o700}
+    return made | {root / "jwks": 0o755, root / "jwks" / answers.key_set: 0o755}
