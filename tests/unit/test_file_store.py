@@ -137,7 +137,10 @@ def test_settings() -> None:
     [
         {},
         {"path": "/srv", "lock_timout": 3},
-        *({"path": "/srv", "lock_timeout": value} for value in (0, -1, "10", "1h", "12:30", 1e9)),
+        *(
+            {"path": "/srv", "lock_timeout": value}
+            for value in (0, -1, "10", "1h", "12:30", "0s", "11m", 1e9)
+        ),
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
