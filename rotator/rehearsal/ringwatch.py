@@ -1,0 +1,174 @@
+"""What must hold of every ring that is ever saved, and of everything once the world is healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from rotator.policy import RotationPolicy
+from rotator.rehearsal.promise import Promise
+from rotator.rehearsal.walls import KeySetShelf
+from rotator.ring import ENDED, Key, KeyRing, Phase
+from rotator.ring_document import read_ring
+
+_MAY_FOLLOW: Final = {
+    None: {Phase.CREATING, Phase.RETIRING},
+    Phase.CREATING: {Phase.PENDING, Phase.DISCARDED, Phase.REVOKED},
+    Phase.PENDING: {Phase.ACTIVE, Phase.DISCARDED, Phase.REVOKED},
+    Phase.ACTIVE: {Phase.RETIRING, Phase.REVOKED},
+    Phase.RETIRING: {Phase.ACTIVE, Phase.RETIRED, Phase.REVOKED},
+    Phase.RETIRED: {None},
+    Phase.REVOKED: {None},
+    Phase.DISCARDED: {None},
+}
+
+
+class RingWatch:
+    """Holds each saved ring of one key set against the one before.
+
+    Attributes:
+        restoring: True while an operator restores a ring: then only what holds of any ring is asked.
+        max_keys: the largest `max_keys` that any replica is configured with.
+        sabotaged: kids whose material the world itself damaged.
+    """
+
+    def __init__(self, key_set: str, promise: Promise) -> None:
+        self.key_set = key_set
+        self.promise = promise
+        self.restoring = False
+        self.max_keys = 0
+        self.gone: set[str] = set()
+        self.ring = KeyRing(key_set)
+        self.sabotaged: set[str] = set()
+
+    def saved(self, key_set: str, before: bytes | None, after: bytes) -> None:
+        """Judge a save, and take note of what the promise excepts from now on."""
+        if key_set != self.key_set:
+            return
+        old = read_ring(before, key_set=key_set) if before else KeyRing(key_set)
+        new = read_ring(after, key_set=key_set)
+        self.ring = new
+        if not self.restoring:
+            self._judge(old, new)
+        self._except(old, new)
+        self.gone |= {key.kid for key in new.keys if key.phase in ENDED}
+
+    def _judge(self, old: KeyRing, new: KeyRing) -> None:
+        broken = self.promise.broken
+        if new.revision != old.revision + 1:
+            broken(f"revision {new.revision} follows {old.revision}")
+        for kid in {key.kid for key in (*old.keys, *new.keys)}:
+            self._judge_key(old.find(kid), new.find(kid), kid)
+        if old.latest and new.latest and new.clock_confirmed_at == old.clock_confirmed_at:
+            if new.latest < old.latest and len(new.history) >= len(old.history):
+                broken(f"the latest date went back from {old.latest} to {new.latest}")
+        if old.published and not new.published and not _revoked_now(old, new):
+            broken("no key is published any more")
+        if self.max_keys and len(new.published) > max(self.max_keys, len(old.published)):
+            broken(f"{len(new.published)} keys are published, {self.max_keys} are allowed")
+        if old.hold and new.hold and not (old.promote and old.promote.urgent):
+            self._judge_hold(old, new)
+
+    def _judge_key(self, old: Key | None, new: Key | None, kid: str) -> None:
+        was, now = old.phase if old else None, new.phase if new else None
+        if was is not now and now not in _MAY_FOLLOW[was]:
+            self.promise.broken(f"{kid} went from {was} to {now}")
+        if now is Phase.RETIRED and was is not now and kid in self.ring.pins:
+            self.promise.broken(f"{kid} is pinned and was retired")
+        if was is None and kid in self.gone:
+            self.promise.broken(f"{kid} came back")
+        if old and new and (old.public, old.check) != (new.public, new.check):
+            self.promise.broken(f"{kid} has another public half")
+
+    def _judge_hold(self, old: KeyRing, new: KeyRing) -> None:
+        if _revoked_now(old, new):
+            return
+        for key in new.keys:
+            before = old.find(key.kid)
+            was = before.phase if before else None
+            begun = (was, key.phase) in (
+                (None, Phase.CREATING),
+                (Phase.PENDING, Phase.ACTIVE),
+                (Phase.RETIRING, Phase.RETIRED),
+            )
+            if begun and not (new.hold and new.hold.reason.startswith("rollback")):
+                self.promise.broken(f"{key.kid} became {key.phase} in spite of a hold")
+
+    def _except(self, old: KeyRing, new: KeyRing) -> None:
+        revoked = _revoked_now(old, new)
+        self.promise.excepted |= revoked
+        active, before = new.active, old.active
+        if active is None or (before is not None and before.kid == active.kid):
+            return
+        if (before is not None and before.kid in revoked) or self.restoring:
+            self.promise.early.add(active.kid)
+
+
+def _revoked_now(old: KeyRing, new: KeyRing) -> set[str]:
+    known = {key.kid for key in old.keys if key.phase is Phase.REVOKED}
+    return {key.kid for key in new.keys if key.phase is Phase.REVOKED} - known
+
+
+def orphans(ring: KeyRing, shelf: KeySetShelf) -> set[str]:
+    """Return the locators of material that the ring does not know."""
+    return set(shelf.material) - ring.locators
+
+
+def overdue(
+    ring: KeyRing,
+    policy: RotationPolicy,
+    now: datetime,
+    *,
+    healthy_for: timedelta,
+    slack: timedelta,
+) -> list[str]:
+    """Return what should have happened by now: the other half of the promise.
+
+    Args:
+        now: the time, with any clock's error counted in `slack`.
+        healthy_for: how long every store, target and clock has been healthy.
+        slack: one resync and one tick, and how far clocks may be apart.
+    """
+    found: list[str] = []
+    policy = ring.in_force(policy)
+
+    def check(due: datetime | None, what: str) -> None:
+        if due is not None and now > due + slack and healthy_for > slack:
+            found.append(f"{what}, due at {due}, and it is {now}")
+
+    for key in ring.keys:
+        check(_due(ring, policy, key, now, healthy_for), f"{key.kid} is still {key.phase}")
+    active = ring.active
+    if active is not None and ring.hold is None and active.activated_at is not None:
+        period = policy.rotate_every + policy.propagation_wait + policy.creation_lead
+        # A new kind starts its propagation when it is wanted, and is paced.
+        if healthy_for > period + 2 * policy.propagation_wait + policy.grace_wait:
+            check(active.activated_at + period, f"{active.kid} still signs")
+    return found
+
+
+def _due(
+    ring: KeyRing, policy: RotationPolicy, key: Key, now: datetime, healthy_for: timedelta
+) -> datetime | None:
+    if key.phase in ENDED:
+        # Each tick destroys one; two ticks may be needed for each.
+        return max(filter(None, (key.destroy_after, key.ended_at)), default=now)
+    if key.phase is Phase.CREATING:
+        return key.created_at + policy.create_timeout + policy.resync
+    if key.phase is not Phase.RETIRING or key.kid in ring.pins or ring.active is None:
+        return None
+    if key.superseded_at is not None:
+        return None if ring.hold is not None else key.superseded_at + policy.grace_wait
+    began = now - healthy_for
+    return max(began, key.retiring_at or began) + policy.resync
+
+
+def material_faults(ring: KeyRing, shelf: KeySetShelf, good: Callable[[Key], bool]) -> list[str]:
+    """Return the active keys whose material does not prove good."""
+    active = ring.active
+    if active is None or active.locator is None or good(active):
+        return []
+    return [
+        f"the material of the active key {active.kid} in {sorted(shelf.material)} is not its own"
+    ]
