@@ -133,8 +133,8 @@ class Assembly:
         for publication in configured.publish:
             from rotator.publication.file import FilePublication
 
-            mode: dict[str, int] = {} if publication.mode is None else {"mode": publication.mode}
-            yield FilePublication(publication.path, name, **mode)
+            mode = 0o644 if publication.mode is None else publication.mode
+            yield FilePublication(publication.path, name, mode)
         if self._server_url is not None and not configured.policy.kind.symmetric:
             from rotator.publication.server import ServerPublication
 

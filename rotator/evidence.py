@@ -175,7 +175,7 @@ def _seen_holding(observed: Observed, kid: str) -> list[str]:
 def _all_hold(ring: KeyRing, observed: Observed, active: str, *, instead_of: str) -> bool:
     """True when every signing target was read back with the active key, and none left may hold another."""
     signing = list(observed.signing())
-    if not signing or any(active not in sighting.kids for _, sighting in signing):
+    if not signing or any(seen.drifted or active not in seen.kids for _, seen in signing):
         return False
     return not observed.may_hold(ring, instead_of)
 

@@ -20,9 +20,6 @@ from rotator.ring import Key, KeyRing, Phase
 from rotator.secret import Secret
 from rotator.stores import Document, MaterialStore
 
-DRIFT: Final = "drift:"
-"""A sight's note begins with this when side files disagree with the document."""
-
 _MOST_CONFLICTS: Final = 5
 
 
@@ -123,7 +120,7 @@ class Mender:
 
     def _differs(self, item: Seen, wanted: Sequence[Key]) -> bool:
         document, sighting = item.document, item.sighting
-        if document is None or sighting.strangers or sighting.note.startswith(DRIFT):
+        if document is None or sighting.strangers or sighting.drifted:
             return True
         if {key.kid for key in wanted} != set(sighting.kids):
             return True
@@ -144,7 +141,7 @@ class Mender:
         if active is None:
             return item
         sighting = item.sighting
-        drifted = bool(sighting.strangers) or sighting.note.startswith(DRIFT)
+        drifted = bool(sighting.strangers) or sighting.drifted
         if sighting.kids == (active.kid,) and not drifted:
             return item
         document = signing_document(self.ring, active, self._material(active), self.keys)

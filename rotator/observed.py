@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Final
 
 from rotator.ring import KeyRing
+
+DRIFT: Final = "drift:"
+"""A note begins with this when a target's side files disagree with its document."""
 
 
 class DocumentKind(StrEnum):
@@ -50,6 +54,11 @@ class Sighting:
     error: str = ""
     exit_code: int = 0
     note: str = ""
+
+    @property
+    def drifted(self) -> bool:
+        """True when side files disagree with the document: what readers get is not known."""
+        return self.note.startswith(DRIFT)
 
     @property
     def foreign(self) -> bool:

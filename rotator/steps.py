@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rotator import transitions
-from rotator.errors import RotatorError, StoreError
+from rotator.errors import RotatorError, StoreCorrupt, StoreError
 from rotator.keys import NewKey
 from rotator.plan import Do, Reason, Step
 from rotator.reconcile import View, update
@@ -44,6 +44,12 @@ def begin_creation(view: View, why: Reason) -> NewKey:
     new = site.memory.spare
     if new is None or new.kind != kind:
         new = site.memory.spare = site.keys.make(kind)
+    if view.ring.find(new.kid) is not None or any(e.kid == new.kid for e in view.ring.history):
+        site.memory.spare = None
+        raise StoreCorrupt(
+            f"a new key of key set {site.key_set} has the kid of an earlier one",
+            hint="the random source of this host repeats itself (a restored snapshot?); nothing was written",
+        )
     at = view.date()
     locator = site.material.allocate(new.kid, view.ring.locators)
     key = Key(

@@ -102,7 +102,7 @@ def looks(site: Site, ring: KeyRing, seen: Sequence[Seen], verdict: Verdict) -> 
     known = {key.kid for key in ring.keys} | {entry.kid for entry in ring.history}
     for item in seen:
         strange = [kid for kid in item.sighting.strangers if kid not in known]
-        if item.sighting.ours and (strange or item.sighting.note.startswith("drift:")):
+        if item.sighting.ours and (strange or item.sighting.drifted):
             what = item.sighting.note or f"unknown kid {', '.join(strange)}"
             name = item.target.name
             site.emit("warning", "target.drift", key_set=site.key_set, target=name, reason=what)

@@ -29,6 +29,7 @@ def existing(site: Site) -> View:
     Raises:
         UsageError: there is none yet; and as `rotator.reconcile.look_around`.
     """
+    site.memory.failing.clear()  # an operator's word gets its try, however often a target failed before
     view = look_around(site)
     if view.loaded.revision == 0:
         raise UsageError(

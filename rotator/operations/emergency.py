@@ -16,6 +16,7 @@ from rotator.errors import (
     TargetFailing,
     UsageError,
 )
+from rotator.keys import NewKey
 from rotator.keyset import Site
 from rotator.operations.done import (
     Done,
@@ -31,6 +32,7 @@ from rotator.reconcile import View, judge_clock, look_around, observe, update
 from rotator.ring import ENDED, Key, KeyRing, Phase
 from rotator.steps import begin_creation, self_test
 
+_PLACES: Final = 64
 _REVOCABLE: Final = (Phase.CREATING, Phase.PENDING, Phase.ACTIVE, Phase.RETIRING)
 
 
@@ -210,17 +212,34 @@ def _new_key_unrecorded(view: View) -> str:
     """The same when no trusted ring is there to record it in first: it enters with the revocation."""
     site, kind = view.site, view.site.policy.kind
     new = site.keys.make(kind)
-    locator = site.material.allocate(new.kid, view.ring.locators)
+    locator = _put_somewhere(view, new)
     at = view.date()
     key = Key(new.kid, kind.algorithm, kind.size, Phase.PENDING, locator, at, new.public, new.check)
     key = replace(key, pending_at=at)
-    site.material.put(locator, new.kid, new.material)
     if not self_test(view, key):
         raise StoreCorrupt(
-            f"the material of a new key of key set {site.key_set} does not read back"
+            f"the material of a new key of key set {site.key_set} does not read back as written",
+            hint="the store cannot be relied on",
         )
     view.ring = view.ring.with_key(key)
     return new.kid
+
+
+def _put_somewhere(view: View, new: NewKey) -> str:
+    """Write material where nothing of a lost ring lies: no ring is there to say which places are taken."""
+    material, taken = view.site.material, view.ring.locators
+    for _ in range(_PLACES):
+        locator = material.allocate(new.kid, taken)
+        try:
+            material.put(locator, new.kid, new.material)
+        except StoreCorrupt:
+            taken |= {locator}
+        else:
+            return locator
+    raise StoreCorrupt(
+        f"the store has no place for a new key of key set {view.site.key_set}",
+        hint="delete the material of its old keys there first",
+    )
 
 
 def _revoke_now(view: View, kids: Sequence[str], why: str, successor: str | None) -> None:

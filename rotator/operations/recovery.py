@@ -202,11 +202,22 @@ def _rebuilt(view: View, signing: Key | None, at: datetime) -> KeyRing:
         ring = _as_found(ring, key, signing, carried, at)
     for kid, key in carried.items():
         if ring.find(kid) is None:
-            entered = replace(
-                key, phase=Phase.RETIRING, locator=None, created_at=at, retiring_at=at
+            located = replace(key, locator=_locate(view, key))
+            ring = ring.with_key(
+                replace(located, phase=Phase.RETIRING, created_at=at, retiring_at=at)
             )
-            ring = ring.with_key(entered)
     return ring.noting(Entry(at, "order.restore", signing.kid if signing else "", "from a backup"))
+
+
+def _locate(view: View, key: Key) -> str | None:
+    """Return where the material of a key lies that the backup does not know, None when it is not found.
+
+    A store that names material by its kid gives it away; from one that numbers it, it may stay behind.
+    """
+    material = view.site.material
+    locator = material.allocate(key.kid, view.loaded.locators)
+    found = material.get(locator, key.kid)
+    return locator if found is not None and view.site.keys.proves(key, found) else None
 
 
 def _as_found(
