@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 from rotator.errors import RotatorError
 
-__all__ = ["main", "run"]
+__all__ = ["main", "report_unexpected", "run"]
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -52,6 +52,9 @@ def run(arguments: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except RotatorError as error:
         return _refuse(error, options)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         return _refuse(_usage(error), options)
     except click.Abort as abort:
@@ -61,10 +64,17 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return 0  # nobody reads the rest; what was done is done
     except Exception as error:  # noqa: BLE001 - the last place that can turn it into a sentence
-        return _refuse(unexpected(error), options, error)
+        return _refuse(report_unexpected(error, options), options)
 
 
-def unexpected(error: BaseException) -> RotatorError:
+def report_unexpected(error: Exception, options: Mapping[str, Any]) -> RotatorError:
+    """Turn a fault of the program into a sentence; with `--log-level debug` its frames are printed."""
+    if options["log_level"] == "debug":
+        _print_frames(error)
+    return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> RotatorError:
     """Say where the program itself failed, without the error's own text: it may quote what it read."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
@@ -78,12 +88,10 @@ def unexpected(error: BaseException) -> RotatorError:
     )
 
 
-def _refuse(error: RotatorError, options: dict[str, Any], cause: Exception | None = None) -> int:
+def _refuse(error: RotatorError, options: Mapping[str, Any]) -> int:
     from rotator.cli.console import Console
 
     Console(options).refuse(error)
-    if cause is not None and options["log_level"] == "debug":
-        _print_frames(cause)
     return error.exit_code
 
 

@@ -42,7 +42,9 @@ class Console:
     def refuse(self, error: RotatorError) -> None:
         """Print what went wrong and the way out, on stderr."""
         if self.json:
-            _write(sys.stderr, json.dumps({"format": "rotator.error/1", "error": error_view(error)}))
+            _write(
+                sys.stderr, json.dumps({"format": "rotator.error/1", "error": error_view(error)})
+            )
             return
         _write(sys.stderr, f"rotator: {self.paint('error', 'red', sys.stderr)}: {error.message}")
         if error.hint:
@@ -83,8 +85,10 @@ class Console:
         if yes:
             return
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            # With --json the statement was not printed; it belongs to the refusal then.
+            what = f": {'; '.join(statement)}" if self.json else ""
             raise UsageError(
-                f"this needs a confirmation: {'; '.join(statement)}",
+                f"this needs a confirmation{what}",
                 hint="nothing was changed; add `--yes` if that is what you want",
             )
         answer = click.prompt(f"Type {word} to go on", default="", show_default=False, err=True)

@@ -14,9 +14,7 @@ class Options(dict[str, Any]):
     """What was said for all commands: `config`, `json`, `log_level`, `log_format`, `color`."""
 
     def __init__(self) -> None:
-        super().__init__(
-            config=None, json=False, log_level=None, log_format="auto", color="auto"
-        )
+        super().__init__(config=None, json=False, log_level=None, log_format="auto", color="auto")
 
 
 def add_common(command: click.Command, *, root: bool = False) -> click.Command:

@@ -1,0 +1,118 @@
+"""Carrying out what a command asks of one key set: the order itself, then all that is due after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from rotator.cli.session import Events, Result, Session, pause
+from rotator.cli.views import failures_view, in_words, keys_in_words, step_view, written_in
+
+if TYPE_CHECKING:
+    from rotator.assemble import Assembly
+    from rotator.keyset import Site
+    from rotator.operations import Done
+    from rotator.settle import Settled
+
+ORDER_FORMAT: Final = "rotator.order/1"
+
+
+class Operation(Protocol):
+    """What an operator asks of a key set (`rotator.operations`), everything but the key set bound."""
+
+    def __call__(self, site: Site, *, dry_run: bool = False) -> Done:
+        """Do it, or only say what it would do."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked of key sets.
+
+    Attributes:
+        operation: an order; None for nothing but what is due.
+        word: what has to be typed before it is carried out, unless `yes`; None asks for nothing.
+    """
+
+    operation: Operation | None = None
+    dry_run: bool = False
+    first_run: bool = False
+    word: str | None = None
+    yes: bool = False
+
+
+def act(session: Session, names: Sequence[str], asked: Asked) -> list[Result]:
+    """Carry out what was asked for some key sets; all confirmations come before the first write."""
+    events = Events(quiet=asked.dry_run)
+    with session.assembly(events) as assembly:
+        _confirm(session, assembly, names, asked)
+        return session.each(names, lambda name: _one(session, assembly.site(name), events, asked))
+
+
+def order(session: Session, name: str, asked: Asked) -> int:
+    """Carry out an order for one key set, print what became of it, and return the exit code."""
+    results = act(session, [name], asked)
+    return session.finish(ORDER_FORMAT, results, dry_run=asked.dry_run)
+
+
+def _confirm(session: Session, assembly: Assembly, names: Sequence[str], asked: Asked) -> None:
+    if asked.word is None or asked.operation is None or asked.dry_run:
+        return
+    statement: list[str] = []
+    for name in names:
+        statement += asked.operation(assembly.site(name), dry_run=True).statement
+    session.console.confirm(statement, yes=asked.yes, word=asked.word)
+
+
+def _one(session: Session, site: Site, events: Events, asked: Asked) -> Result:
+    from rotator.settle import settle
+
+    site.first_run = asked.first_run
+    wait: Callable[..., None] = pause
+    if asked.dry_run:
+        from rotator.cli.paper import on_paper
+
+        site, wait = on_paper(site, events.emit)
+    events.take()
+    done = asked.operation(site) if asked.operation is not None else None
+    # Said at once: whatever fails after it, the order itself stands in the ring.
+    for line in done.statement if done is not None else ():
+        session.console.say(line)
+    settled = settle(site, wait)
+    result = _result(settled, done, events.take())
+    _print(session, settled, result, dry_run=asked.dry_run)
+    return result
+
+
+def _result(settled: Settled, done: Done | None, events: Sequence[dict[str, Any]]) -> Result:
+    outcome, ring = settled.outcome, settled.outcome.ring
+    ordered = done is not None and done.outcome is not None and done.outcome.changed
+    changed = settled.changed or ordered
+    view = {
+        "statement": list(done.statement) if done is not None else [],
+        "revision": ring.revision,
+        "changed": changed,
+        "current": ring.active.kid if ring.active is not None else None,
+        "steps": [step_view(step) for step in settled.steps],
+        "written": written_in(events),
+        "failures": failures_view(outcome.failures),
+        "waits_for": step_view(outcome.step),
+    }
+    return Result(ring.key_set, view, exit_code=outcome.exit_code, changed=changed)
+
+
+def _print(session: Session, settled: Settled, result: Result, *, dry_run: bool) -> None:
+    console, outcome = session.console, settled.outcome
+    name, would = outcome.ring.key_set, "would " if dry_run else ""
+    for step in settled.steps:
+        console.say(f"{name}: {would}{in_words(step, outcome.now)}")
+    for item in result.view["written"]:
+        verb = "would write" if dry_run else "wrote"
+        kids = ", ".join(item["kids"])
+        console.say(f"{name}: {verb} {item['document']} document ({kids}) at {item['target']}")
+    console.say(f"{name}: {keys_in_words(outcome.ring)}")
+    console.say(f"{name}: {in_words(outcome.step, outcome.now)}")
+    if not console.json:
+        for error in outcome.failures.values():
+            console.refuse(error)

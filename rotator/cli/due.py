@@ -1,0 +1,88 @@
+"""`rotator due`: whether anything is due, as an exit code for systemd's ExecCondition= and for scripts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from rotator.cli.session import Events, Result, Session
+from rotator.cli.views import failures_view, in_words, step_view, written_in
+from rotator.errors import RotatorError
+
+if TYPE_CHECKING:
+    from rotator.keyset import Site
+
+FORMAT: Final = "rotator.due/1"
+DUE: Final = 0
+NOT_DUE: Final = 1
+FAULT: Final = 255
+"""systemd skips a unit silently when ExecCondition= exits with 1 to 254; 255 makes it fail."""
+
+
+@click.command()
+@click.argument("key_sets", metavar="[KEY_SET]...", nargs=-1)
+@click.pass_obj
+def due(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
+    """Tell by the exit code whether `rotate` has anything to do now.
+
+    Exit 0: something is due at one of the key sets. 1: nothing is. 255: any fault, such as a store
+    that does not answer. Nothing is written. For systemd's ExecCondition=.
+    """
+    try:
+        session = Session(options)
+        names = session.chosen(key_sets)
+    except RotatorError as error:
+        # Any fault is 255 here, and systemd must not take it for "not due".
+        error.exit_code = FAULT
+        raise
+    with session.assembly() as assembly:
+        results = session.each(names, lambda name: _one(session, assembly.site(name)))
+    for result in results:
+        if result.error is not None:
+            result.exit_code = FAULT
+    codes = {result.exit_code for result in results}
+    code = next((code for code in (FAULT, DUE, NOT_DUE) if code in codes), NOT_DUE)
+    session.console.document(
+        {
+            "format": FORMAT,
+            "key_sets": [result.document() for result in results],
+            "exit_code": code,
+        }
+    )
+    return code
+
+
+def _one(session: Session, site: Site) -> Result:
+    from rotator.cli.paper import on_paper
+    from rotator.plan import Do
+    from rotator.reconcile import tick
+
+    events = Events(quiet=True)
+    paper, _ = on_paper(site, events.emit)
+    outcome = tick(paper)
+    is_due = outcome.changed or outcome.step.do is not Do.WAIT
+    view = {
+        "due": is_due,
+        "next": step_view(outcome.step),
+        "written": written_in(events.take()),
+        "failures": failures_view(outcome.failures),
+    }
+    if not is_due and outcome.failures:
+        for error in outcome.failures.values():
+            session.console.tell(f"{site.key_set}: {error}")
+        return Result(site.key_set, view, exit_code=FAULT)
+    session.console.say(f"{site.key_set}: {_words(outcome)}")
+    return Result(site.key_set, view, exit_code=DUE if is_due else NOT_DUE)
+
+
+def _words(outcome: Any) -> str:
+    from rotator.plan import Do
+
+    if outcome.step.do is not Do.WAIT:
+        return f"due: {in_words(outcome.step, outcome.now)}"
+    if outcome.written:
+        return f"due: documents differ at {', '.join(item.target for item in outcome.written)}"
+    if outcome.changed:
+        return "due: what was seen at targets is to be recorded"
+    return f"not due: {in_words(outcome.step, outcome.now)}"

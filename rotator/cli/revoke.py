@@ -1,0 +1,49 @@
+"""`rotator revoke`: keys out at once."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import click
+
+from rotator import operations
+from rotator.cli.acting import Asked, order
+from rotator.cli.reading import ring_of
+from rotator.cli.session import Session
+
+
+@click.command()
+@click.argument("words", metavar="[KEY_SET] KID...", nargs=-1)
+@click.option("--reason", required=True, metavar="TEXT", help="Why; kept in the history.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would do.")
+@click.option("--yes", is_flag=True, help="Do not ask (the current key, or every key).")
+@click.pass_obj
+def revoke(
+    options: dict[str, Any], words: tuple[str, ...], reason: str, dry_run: bool, yes: bool
+) -> int:
+    """Take keys out at once: tokens that they signed stop verifying.
+
+    All keys named go in one step, with a successor if the current one is among them. No hold, pin,
+    limit or dead target delays it.
+    """
+    session = Session(options, level="info")
+    name, kids = session.split(words, what="key")
+    asked = Asked(
+        partial(operations.revoke, kids=kids, why=reason),
+        dry_run=dry_run,
+        word="revoke" if _grave(session, name, kids) else None,
+        yes=yes,
+    )
+    return order(session, name, asked)
+
+
+def _grave(session: Session, name: str, kids: tuple[str, ...]) -> bool:
+    """True when the current key, or every published one, is to go: that breaks tokens in use."""
+    with session.assembly() as assembly:
+        ring = ring_of(assembly.site(name))
+    active = ring.active
+    published = {key.kid for key in ring.published}
+    return (active is not None and active.kid in kids) or (
+        bool(published) and published <= set(kids)
+    )

@@ -1,0 +1,77 @@
+"""`rotator rotate`: all that is due now, once; and the orders that go with it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+import click
+
+from rotator.cli.acting import Asked, Operation, act
+from rotator.cli.session import Session
+from rotator.errors import UsageError
+
+FORMAT: Final = "rotator.rotate/1"
+
+
+class _NowCommand(click.Command):
+    """Takes a kid after `--now` only with `=`: in `rotate --now web`, web is a key set."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give `--now` its empty value, so that it does not take the next word."""
+        return super().parse_args(ctx, ["--now=" if word == "--now" else word for word in args])
+
+
+@click.command(cls=_NowCommand)
+@click.argument("key_sets", metavar="[KEY_SET]...", nargs=-1)
+@click.option(
+    "--now",
+    "replaced",
+    metavar="[=KID]",
+    help="Replace the current key, or KID if still current, once the next one has propagated.",
+)
+@click.option(
+    "--emergency", is_flag=True, help="The store leaked: revoke every key, make new ones."
+)
+@click.option("--first-run", is_flag=True, help="There never was a ring: make the first key.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the history.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--yes", is_flag=True, help="Do not ask (--emergency).")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 3 when something was changed.")
+@click.pass_obj
+def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -> int:
+    """Do all that is due now, once, for the key sets named or for all.
+
+    Creates, announces, promotes, delivers, retires and destroys what has its time, and mends
+    targets. Any number of runs at any time is harmless.
+    """
+    replaced, emergency = said["replaced"], said["emergency"]
+    if emergency and (replaced is not None or said["first_run"]):
+        raise UsageError("--emergency goes with neither --now nor --first-run")
+    session = Session(options, level="info")
+    names = session.chosen(key_sets)
+    if (replaced is not None or emergency or said["first_run"]) and not key_sets:
+        names = [session.the_one(None)]
+    if replaced and len(names) > 1:
+        raise UsageError("--now=KID is for one key set", hint="name it")
+    asked = Asked(
+        _operation(replaced, said["reason"], emergency=emergency),
+        dry_run=said["dry_run"],
+        first_run=said["first_run"],
+        word="emergency" if emergency else None,
+        yes=said["yes"],
+    )
+    results = act(session, names, asked)
+    code = session.finish(FORMAT, results, dry_run=said["dry_run"])
+    changed = any(result.changed for result in results)
+    return 3 if said["detailed_exitcode"] and changed and code == 0 else code
+
+
+def _operation(replaced: str | None, why: str, *, emergency: bool) -> Operation | None:
+    if not emergency and replaced is None:
+        return None
+    from rotator import operations
+
+    if emergency:
+        return partial(operations.emergency, why=why)
+    return partial(operations.order_promotion, kid=replaced or None, why=why)

@@ -1,0 +1,195 @@
+"""`rotator status`: the keys, the orders, and what is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from rotator.cli.session import Result, Session
+from rotator.cli.views import in_words, key_view, order_view, sighting_view, step_view, when
+from rotator.errors import worst_exit_code
+
+if TYPE_CHECKING:
+    from rotator.keyset import Site
+    from rotator.observed import Observed
+    from rotator.plan import Step
+    from rotator.ring import Key, KeyRing, Order
+
+FORMAT: Final = "rotator.status/1"
+
+
+@click.command()
+@click.argument("key_sets", metavar="[KEY_SET]...", nargs=-1)
+@click.option("--live", is_flag=True, help="Look at every target too.")
+@click.pass_obj
+def status(options: dict[str, Any], key_sets: tuple[str, ...], live: bool) -> int:
+    """Show the keys, the orders, and what is waited for and why.
+
+    Reads rings only, so that what it says of targets is what was seen there last; with --live it
+    looks. Exit 75 when something is overdue, fails, or the clock is suspicious.
+    """
+    session = Session(options)
+    names = session.chosen(key_sets)
+    with session.assembly() as assembly:
+        results = session.each(
+            names,
+            lambda name: _one(session, assembly.site(name, reading=not live), live=live),
+        )
+    return session.finish(FORMAT, results, live=live)
+
+
+def _one(session: Session, site: Site, *, live: bool) -> Result:
+    from rotator.plan import waiting_for
+
+    ring, observed, now = _looked(site) if live else _remembered(site)
+    steps = waiting_for(ring, site.policy, now, observed) if ring.revision or live else ()
+    failing = [
+        75 if seen.exit_code == 69 else seen.exit_code
+        for seen in observed.sightings.values()
+        if not seen.answered
+    ]
+    failing += [75 for seen in observed.sightings.values() if seen.foreign]
+    overdue = bool(observed.suspicious) or any(step.blocked for step in steps)
+    code = worst_exit_code([*failing, 75 if overdue else 0])
+    view = _view(session, site, ring, observed, steps)
+    view |= {"overdue": overdue, "store": session.settings.key_sets[site.key_set].store}
+    view["targets"] = (
+        [sighting_view(name, seen) for name, seen in observed.sightings.items()] if live else None
+    )
+    _print(session, site, ring, observed, steps, now, live=live)
+    return Result(site.key_set, view, exit_code=code)
+
+
+def _remembered(site: Site) -> tuple[KeyRing, Observed, datetime]:
+    from dataclasses import replace
+
+    from rotator.calendar import remembered
+    from rotator.cli.reading import kinds_of, ring_of, suspicion
+
+    ring = ring_of(site)
+    observed = remembered(ring, kinds_of(site))
+    return ring, replace(observed, suspicious=suspicion(site, ring)), site.clock.now()
+
+
+def _looked(site: Site) -> tuple[KeyRing, Observed, datetime]:
+    from rotator.reconcile import look_around
+
+    view = look_around(site)
+    return view.ring, view.observed, view.now
+
+
+def _view(
+    session: Session, site: Site, ring: KeyRing, observed: Observed, steps: tuple[Step, ...]
+) -> dict[str, Any]:
+    from rotator.cli.reading import clock_view
+    from rotator.evidence import differences
+    from rotator.ring import ENDED, Phase
+
+    def keys(*phases: Phase) -> list[dict[str, Any]]:
+        return [key_view(key, ring) for key in ring.in_phase(*phases)]
+
+    current = keys(Phase.ACTIVE)
+    return {
+        "revision": ring.revision or None,
+        "wants": str(site.policy.kind),
+        "current": current[0] if current else None,
+        "next": keys(Phase.CREATING, Phase.PENDING),
+        "previous": keys(Phase.RETIRING),
+        "ending": keys(*ENDED),
+        "waits_for": [step_view(step) for step in steps],
+        "orders": {
+            "hold": order_view(ring.hold),
+            "promote": order_view(ring.promote),
+            "pins": {kid: order_view(item) for kid, item in sorted(ring.pins.items())},
+        },
+        "holders": {name: list(kids) for name, kids in sorted(ring.holders.items())},
+        "durations_differ": differences(ring, site.policy),
+        "clock": clock_view(ring, observed.suspicious),
+    }
+
+
+def _print(
+    session: Session,
+    site: Site,
+    ring: KeyRing,
+    observed: Observed,
+    steps: tuple[Step, ...],
+    now: datetime,
+    *,
+    live: bool,
+) -> None:
+    console = session.console
+    if console.json:
+        return
+    about = f"{site.policy.kind}, revision {ring.revision}" if ring.revision else "no ring yet"
+    console.say(f"{console.paint(site.key_set, 'green')}: {about} ({site.place})")
+    rows = [*_keys(ring, now), *_orders(ring, now), *_targets(observed, ring, live=live)]
+    if observed.suspicious:
+        rows.append(("clock", observed.suspicious))
+    from rotator.evidence import differences
+
+    rows += [("differs", f"{name}: {what}") for name, what in differences(ring, site.policy).items()]
+    rows += [("", in_words(step, now)) for step in steps]
+    if not ring.revision:
+        rows.append(("", f"`rotator rotate {site.key_set}` makes its first key"))
+    console.table(rows)
+
+
+def _keys(ring: KeyRing, now: datetime) -> Iterator[tuple[str, str]]:
+    from rotator.ring import Phase
+
+    names = {
+        Phase.ACTIVE: "current",
+        Phase.CREATING: "creating",
+        Phase.PENDING: "next",
+        Phase.RETIRING: "previous",
+    }
+    for phase, name in names.items():
+        for key in ring.in_phase(phase):
+            yield name, f"{key.kid}  {key.kind}  {_since(key, now)}"
+    for key in ring.keys:
+        if key.phase not in names:
+            yield key.phase.value, f"{key.kid}  its material is to be destroyed"
+
+
+def _since(key: Key, now: datetime) -> str:
+    from rotator.ring import Phase
+
+    if key.phase is Phase.PENDING:
+        where = [f"at {name} since {when(at, now)}" for name, at in sorted(key.announced.items())]
+        return f"announced {'; '.join(where)}" if where else "not announced yet"
+    if key.phase is Phase.RETIRING:
+        if key.superseded_at is not None:
+            return f"superseded {when(key.superseded_at, now)}"
+        return f"replaced {when(key.retiring_at or key.created_at, now)}, signers may still use it"
+    return f"since {when(key.activated_at or key.created_at, now)}"
+
+
+def _orders(ring: KeyRing, now: datetime) -> Iterator[tuple[str, str]]:
+    def words(order: Order) -> str:
+        return f"since {when(order.at, now)}" + (f": {order.reason}" if order.reason else "")
+
+    if ring.hold is not None:
+        yield "held", words(ring.hold)
+    if ring.promote is not None:
+        yield "ordered", f"to replace {ring.promote.replaces}, {words(ring.promote)}"
+    for kid, order in sorted(ring.pins.items()):
+        yield "pinned", f"{kid}, {words(order)}"
+
+
+def _targets(observed: Observed, ring: KeyRing, *, live: bool) -> Iterator[tuple[str, str]]:
+    if not live:
+        for name, kids in sorted(ring.holders.items()):
+            yield "signers", f"{name} was last seen with {', '.join(kids) or 'nothing'}"
+        return
+    for name, seen in observed.sightings.items():
+        if not seen.answered:
+            yield "target", f"{name} does not answer: {seen.error}"
+            continue
+        held = ", ".join((*seen.kids, *(f"{kid} (unknown)" for kid in seen.strangers)))
+        foreign = ", written by something else" if seen.foreign else ""
+        note = f"; {seen.note}" if seen.note else ""
+        yield "target", f"{name} has {held or 'nothing'}{foreign}{note}"

@@ -1,0 +1,146 @@
+"""How keys, steps, orders and targets are shown: as JSON members, and in words. `docs/json.md` has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from rotator.errors import RotatorError
+from rotator.observed import Sighting
+from rotator.plan import Do, Step
+from rotator.policy import format_duration
+from rotator.ring import Entry, Key, KeyRing, Order, Phase
+
+_WORTH_SAYING: Final = timedelta(minutes=2)
+
+
+def moment(date: datetime | None) -> str | None:
+    """Return a date as RFC 3339 in UTC, whole seconds."""
+    return None if date is None else date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def step_view(step: Step) -> dict[str, Any]:
+    """Return one step, or one thing waited for."""
+    return {
+        "do": step.do.value,
+        "reason": step.reason.value,
+        "kid": step.kid or None,
+        "due_at": moment(step.due_at),
+        "detail": step.detail,
+        "overdue": step.blocked,
+    }
+
+
+def key_view(key: Key, ring: KeyRing) -> dict[str, Any]:
+    """Return one key: its phase and dates; nothing secret is in a ring."""
+    dates = ("created", "pending", "activated", "retiring", "superseded", "ended")
+    return {
+        "kid": key.kid,
+        "algorithm": key.algorithm,
+        "size": key.size,
+        "phase": key.phase.value,
+        **{f"{name}_at": moment(getattr(key, f"{name}_at")) for name in dates},
+        "announced": {name: moment(date) for name, date in sorted(key.announced.items())},
+        "pinned": key.kid in ring.pins,
+        "reason": key.reason or None,
+    }
+
+
+def order_view(order: Order | None) -> dict[str, Any] | None:
+    """Return one order of an operator."""
+    if order is None:
+        return None
+    return {
+        "at": moment(order.at),
+        "reason": order.reason or None,
+        "replaces": order.replaces,
+        "urgent": order.urgent,
+    }
+
+
+def entry_view(entry: Entry) -> dict[str, Any]:
+    """Return one line of the history."""
+    return {
+        "at": moment(entry.at),
+        "event": entry.event,
+        "kid": entry.kid or None,
+        "reason": entry.reason or None,
+    }
+
+
+def sighting_view(name: str, seen: Sighting) -> dict[str, Any]:
+    """Return one target as it was just looked at."""
+    return {
+        "target": name,
+        "kind": seen.kind.value,
+        "answered": seen.answered,
+        "filled": seen.filled,
+        "foreign": seen.foreign,
+        "revision": seen.revision,
+        "kids": list(seen.kids),
+        "strangers": list(seen.strangers),
+        "cache_seconds": None if seen.cache is None else seen.cache.total_seconds(),
+        "error": seen.error or None,
+        "note": seen.note or None,
+    }
+
+
+def failures_view(failures: Mapping[str, RotatorError]) -> list[dict[str, Any]]:
+    """Return what failed without stopping the key set."""
+    return [
+        {"target": name, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        for name, error in sorted(failures.items())
+    ]
+
+
+def in_words(step: Step, now: datetime) -> str:
+    """Return a step that was or would be taken, or a wait, as one line."""
+    what = step.reason.value.replace("-", " ")
+    waits = step.do is Do.WAIT
+    words = f"waits: {what}" if waits else f"{step.do.value} ({what})"
+    if step.kid:
+        words += f", key {step.kid}"
+    late = step.due_at is not None and abs(now - step.due_at) > _WORTH_SAYING
+    if step.due_at is not None and (waits or late):
+        words += f", due {when(step.due_at, now)}"
+    if step.detail:
+        words += f": {step.detail}"
+    return f"{words} (overdue)" if step.blocked else words
+
+
+def keys_in_words(ring: KeyRing) -> str:
+    """Return which keys a ring has, as one line."""
+    current = f"current {ring.active.kid}" if ring.active is not None else "no current key"
+    coming = ", ".join(key.kid for key in ring.in_phase(Phase.CREATING, Phase.PENDING)) or "none"
+    leaving = ", ".join(key.kid for key in ring.in_phase(Phase.RETIRING)) or "none"
+    return f"{current}, next {coming}, previous {leaving} (revision {ring.revision})"
+
+
+def when(date: datetime, now: datetime) -> str:
+    """Return a date with its distance: `2026-11-22T07:00:00Z (in 3d4h)`."""
+    apart = abs(date - now)
+    unit = timedelta(seconds=1) if apart < timedelta(minutes=2) else timedelta(minutes=1)
+    if apart >= timedelta(days=2):
+        unit = timedelta(hours=1)
+    distance = format_duration(apart // unit * unit)
+    return f"{moment(date)} ({f'in {distance}' if date > now else f'{distance} ago'})"
+
+
+def written_in(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return which documents the events of a command say were written."""
+    names = {
+        "jwks.published": "jwks",
+        "verification.published": "verification",
+        "key.delivered": "signing",
+    }
+    return [
+        {
+            "target": event.get("target"),
+            "document": names[event["event"]],
+            "kids": [kid for kid in str(event.get("kid", "")).split(",") if kid],
+            "revision": event.get("revision"),
+        }
+        for event in events
+        if event["event"] in names
+    ]
