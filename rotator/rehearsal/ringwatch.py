@@ -60,10 +60,12 @@ class RingWatch:
             broken(f"revision {new.revision} follows {old.revision}")
         for kid in {key.kid for key in (*old.keys, *new.keys)}:
             self._judge_key(old.find(kid), new.find(kid), kid)
-        if old.latest and new.latest and new.clock_confirmed_at == old.clock_confirmed_at:
-            if new.latest < old.latest and len(new.history) >= len(old.history):
-                broken(f"the latest date went back from {old.latest} to {new.latest}")
-        if old.published and not new.published and not _revoked_now(old, new):
+        if old.latest is not None and new.clock_confirmed_at == old.clock_confirmed_at:
+            early = [date for date in _dates(new) - _dates(old) if date < old.latest]
+            if early:
+                broken(f"{early} were set after {old.latest}")
+        used = old.in_phase(Phase.ACTIVE, Phase.RETIRING)
+        if used and not new.published and not _revoked_now(old, new):
             broken("no key is published any more")
         if self.max_keys and len(new.published) > max(self.max_keys, len(old.published)):
             broken(f"{len(new.published)} keys are published, {self.max_keys} are allowed")
@@ -103,6 +105,11 @@ class RingWatch:
             return
         if (before is not None and before.kid in revoked) or self.restoring:
             self.promise.early.add(active.kid)
+
+
+def _dates(ring: KeyRing) -> set[datetime]:
+    dates = {date for key in ring.keys for date in key.dates()}
+    return dates | {entry.at for entry in ring.history}
 
 
 def _revoked_now(old: KeyRing, new: KeyRing) -> set[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from rotator.documents import read_json
 from rotator.errors import RotatorError
 from rotator.jwks import render_jwks
 from rotator.keyset import Outcome, Site
@@ -20,7 +21,7 @@ from rotator.rehearsal.reality import Reality
 from rotator.rehearsal.ringwatch import RingWatch, orphans
 from rotator.rehearsal.toykeys import ToyKeys
 from rotator.rehearsal.walls import Fault, MemoryStore, MemoryTarget, Place
-from rotator.ring import KeyRing
+from rotator.ring import KeyRing, Phase
 from rotator.stores import Document
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -194,12 +195,12 @@ class World:
             self._follow()
         self.true.now = end
 
-    def deadlines(self) -> list[datetime]:
+    def deadlines(self, processes: Iterable[Process] | None = None) -> list[datetime]:
         """Return the dates at which processes want to look at the ring again, in true time."""
         if not self.ring.revision:
             return []
         found = []
-        for process in self.processes:
+        for process in self.processes if processes is None else processes:
             deadline = next_deadline(self.ring, process.settings.policy)
             if deadline is not None:
                 found.append(process.host.reads(deadline))
@@ -236,8 +237,18 @@ class World:
             place.fault = Fault.NONE
 
     def hand(self, place: Place, document: Document | None) -> None:
-        """Somebody's hand puts something at a place: keys in use that it takes away are excused there."""
+        """Somebody's hand puts something at a place.
+
+        Keys in use that it takes away from verifiers there are excused, and so are the tokens of a key
+        that it gives to signers after its end.
+        """
+        if document is not None and place.kind is DocumentKind.SIGNING:
+            given = str((read_json(document.body) or {}).get("kid"))
+            known = self.ring.find(given)
+            if known is None or not known.published:
+                self.promise.excepted.add(given)
         in_use = {use.key[0] for use in self.promise.used}
+        in_use |= {key.kid for key in self.ring.in_phase(Phase.ACTIVE, Phase.RETIRING)}
         place.changed = lambda there: self.promise.place_changed(there, frozenset(in_use))
         place.put(document)
         place.changed = self.promise.place_changed

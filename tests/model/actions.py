@@ -1,0 +1,333 @@
+"""Everything that may happen in the model. Each takes a scene and a small source of chance."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from rotator.errors import RotatorError
+from rotator.keyset import Outcome, Site
+from rotator.observed import DocumentKind
+from rotator.policy import PROTECTIVE, ZERO, Standby, broken_clauses
+from rotator.reconcile import tick
+from rotator.rehearsal.reality import REAL
+from rotator.rehearsal.ringwatch import overdue
+from rotator.rehearsal.walls import Fault, Place
+from rotator.rehearsal.world import Process, Settings
+from rotator.ring import Phase
+from rotator.secret import Secret
+from rotator.settle import settle
+from tests.model.scene import Scene, loose, seconds, tight
+
+Action = Callable[[Scene, random.Random], None]
+_MOST_PASSAGES = 45
+_FAULTS = (Fault.SILENT, Fault.DENIED, Fault.READ_ONLY, Fault.LATE_ERROR, Fault.LIES)
+
+
+def ticks(scene: Scene, rng: random.Random) -> None:
+    """A process ticks once, or until nothing changes."""
+    if free := scene.free():
+        process = rng.choice(free)
+        for _ in range(rng.choice((1, 1, 2, 20))):
+            outcome = process.run(tick)
+            if not isinstance(outcome, Outcome) or not outcome.changed:
+                break
+
+
+def begins(scene: Scene, rng: random.Random) -> None:
+    """A process begins a tick and stands still in the midst of it."""
+    if free := scene.free():
+        rng.choice(free).begin(tick, rng.randrange(_MOST_PASSAGES))
+
+
+def goes_on(scene: Scene, rng: random.Random) -> None:
+    """A process that stands still goes on, a little or to the end."""
+    if standing := scene.standing():
+        rng.choice(standing).go_on(rng.choice((None, None, rng.randrange(_MOST_PASSAGES))))
+
+
+def dies(scene: Scene, rng: random.Random) -> None:
+    """A process dies where it stands, or in the midst of a tick."""
+    if standing := [p for p in scene.standing() if p.name not in scene.jumped]:
+        rng.choice(standing).die()
+    elif free := [p for p in scene.free() if p.name not in scene.jumped]:
+        rng.choice(free).run(tick, crash_at=rng.randrange(1, _MOST_PASSAGES))
+
+
+def one_shot(scene: Scene, rng: random.Random) -> None:
+    """Cron runs `rotator rotate` on a host with a good clock."""
+    if steady := scene.steady():
+        host = rng.choice(steady)
+        shot = Process("shot", scene.world, host.host, host.settings)
+        crash_at = rng.choice((None, None, rng.randrange(1, 3 * _MOST_PASSAGES)))
+        shot.run(lambda site: settle(site, scene.world.advance), crash_at=crash_at)
+
+
+def time_passes(scene: Scene, rng: random.Random) -> None:
+    """Any time passes."""
+    scale = rng.choice((1, 10, 60, 600, 6000))
+    scene.world.advance(seconds(rng.random() * scale))
+
+
+def to_an_edge(scene: Scene, rng: random.Random) -> None:
+    """Time moves to an edge, or a second before or after it."""
+    edges = [edge for edge in _edges(scene) if edge > scene.world.now]
+    if edges:
+        edge = rng.choice(sorted(edges)[:4]) + seconds(rng.choice((-1, 0, 0, 1)))
+        scene.world.advance(max(edge - scene.world.now, ZERO))
+
+
+def to_the_next_date(scene: Scene, _rng: random.Random) -> None:
+    """Time moves to the next date that a process waits for, or by a resync."""
+    world = scene.world
+    later = [date for date in world.deadlines(scene.steady()) if date > world.now]
+    resync = scene.wanted.policy.resync
+    world.advance(min([date - world.now for date in later], default=resync))
+
+
+def breaks(scene: Scene, rng: random.Random) -> None:
+    """A store or a place stops working in some way."""
+    if rng.random() < 0.2:
+        scene.world.store.fault = rng.choice((Fault.SILENT, Fault.DENIED, Fault.LATE_ERROR))
+    else:
+        rng.choice(list(scene.world.places.values())).fault = rng.choice(_FAULTS)
+
+
+def heals(scene: Scene, rng: random.Random) -> None:
+    """Everything works again, or one thing does."""
+    if rng.random() < 0.6:
+        scene.world.heal()
+    else:
+        rng.choice(list(scene.world.places.values())).fault = Fault.NONE
+        scene.world.store.fault = Fault.NONE
+
+
+def a_hand(scene: Scene, rng: random.Random) -> None:
+    """Something that was at a place before comes back, and somebody looks before anything else happens."""
+    places = [p for p in scene.places(*DocumentKind) if p.past and p.fault is not Fault.SILENT]
+    lookers = [p for p in scene.free() if p.name not in scene.jumped]
+    if not places or not lookers:
+        return
+    place, looker, world = rng.choice(places), rng.choice(lookers), scene.world
+    ready = place.name in looker.settings.targets and world.store.fault is Fault.NONE
+    if not ready or place.fault is Fault.DENIED or scene.joining:
+        return
+    if place.kind is DocumentKind.SIGNING and not _answers_all(scene):
+        return  # nobody can look at every one, so nobody would notice in time
+    world.hand(place, rng.choice([*place.past, None]) if rng.random() < 0.5 else place.past[-1])
+    looker.run(tick)
+
+
+def damages_material(scene: Scene, rng: random.Random) -> None:
+    """The material of a key that never signed is lost, or another's is there instead."""
+    shelf = scene.world.store.shelf(scene.world.key_set).material
+    pending = scene.world.ring.in_phase(Phase.PENDING)
+    if not pending or rng.random() < 0.7:
+        return
+    key = rng.choice(pending)
+    if key.locator in shelf:
+        scene.world.watch.sabotaged.add(key.kid)
+        other = scene.world.keys.make(key.kind).material
+        shelf[key.locator] = (key.kid, rng.choice((other, Secret(b""), Secret(b"{}"))))
+
+
+def rolls_out(scene: Scene, rng: random.Random) -> None:
+    """A process reloads the configuration that is wanted."""
+    behind = [p for p in scene.world.processes if p.settings != scene.wanted]
+    if behind:
+        rng.choice(behind).configure(scene.wanted)
+
+
+def changes_policy(scene: Scene, rng: random.Random) -> None:
+    """Durations are raised or lowered: configured first, or really first, as is safe."""
+    if scene.raising or any(p.settings != scene.wanted for p in scene.world.processes):
+        return
+    old = scene.wanted.policy
+    name = rng.choice([n for n in (*PROTECTIVE, "rotate_every") if n != "clock_skew"])
+    if name in ("propagation", "grace", "rotate_every"):
+        new = loose(rng, old)
+    else:
+        value = getattr(old, name) * rng.choice((0, 0.1, 0.5, 2, 5)) + seconds(rng.choice((0, 5)))
+        value = timedelta(seconds=round(value.total_seconds()))
+        new = tight(replace(old, **{name: value}))
+        new = new if rng.random() < 0.5 else loose(rng, new)
+    if rng.random() < 0.2:
+        new = replace(new, standby=rng.choice(list(Standby)))
+    new = replace(new, max_keys=max(new.max_keys, old.max_keys))
+    if new == old or broken_clauses(new):
+        return
+    for real in REAL:
+        if getattr(new, real) < getattr(old, real):
+            scene.world.reality[real].set(scene.world.now, getattr(new, real))
+        elif getattr(new, real) > getattr(old, real):
+            scene.raising[real] = getattr(new, real)
+    scene.wanted = replace(scene.wanted, policy=new)
+    scene.world.watch.max_keys = max(scene.world.watch.max_keys, new.max_keys)
+
+
+def changes_kind(scene: Scene, rng: random.Random) -> None:
+    """Another algorithm or size is wanted."""
+    policy = replace(scene.wanted.policy, kind=rng.choice(scene.kinds))
+    scene.wanted = replace(scene.wanted, policy=policy)
+
+
+def adds_place(scene: Scene, rng: random.Random) -> None:
+    """A new place is configured."""
+    if len(scene.wanted.targets) > 5 or scene.joining:
+        return
+    scene.numbered += 1
+    kind = rng.choice((scene.announcing_kind, DocumentKind.SIGNING))
+    name = f"{kind}-new-{scene.numbered}"
+    place = scene.world.place(name, kind)
+    if kind is not DocumentKind.SIGNING:
+        place.changed = lambda _place: None  # nobody reads it yet
+        scene.joining.append(name)
+    scene.wanted = replace(scene.wanted, targets=(*scene.wanted.targets, name))
+
+
+def removes_place(scene: Scene, rng: random.Random) -> None:
+    """A place leaves the configuration: verifiers left it before, signers may go on reading it."""
+    kind = rng.choice((scene.announcing_kind, DocumentKind.SIGNING))
+    places = [place for place in scene.places(kind) if place.name not in scene.joining]
+    if len(places) < 2:
+        return
+    place = rng.choice(places)
+    if kind is DocumentKind.SIGNING:
+        scene.removed.append(place.name)
+    else:
+        scene.world.promise.readers_left(place.name)
+        place.changed = lambda _place: None
+    left = tuple(name for name in scene.wanted.targets if name != place.name)
+    probes = tuple(name for name in scene.wanted.probes if name != place.name)
+    scene.wanted = Settings(scene.wanted.policy, left, probes)
+
+
+def a_cdn_keeps_longer(scene: Scene, rng: random.Random) -> None:
+    """A CDN in front of a probed place keeps answers for another time than we say."""
+    probed = [p for p in scene.places(DocumentKind.JWKS) if p.name in scene.wanted.probes]
+    everywhere = all(p.settings.probes == scene.wanted.probes for p in scene.world.processes)
+    if not probed or not everywhere or scene.standing():
+        return
+    place = rng.choice(probed)
+    place.longer_cache = seconds(rng.choice((0, 0, 400, 2000, 10000)))
+    scene.world.promise.cache_changed(place)
+
+
+def clocks_are_set(scene: Scene, rng: random.Random) -> None:
+    """A clock is stepped within what is allowed, leaps by far, or is set right again."""
+    process = rng.choice(scene.world.processes)
+    half = scene.skew / 2
+    fine = half * rng.uniform(-1, 1)
+    known = scene.world.store.witness or process.site.memory.base is not None
+    if rng.random() < 0.5 or not known:
+        process.host.offset = fine
+        scene.jumped.discard(process.name)
+        return
+    far = rng.choice((3 * scene.skew + seconds(10), seconds(3600), seconds(86400), seconds(4e7)))
+    process.host.offset = rng.choice((-1, 1)) * far
+    scene.jumped.add(process.name)
+
+
+def a_quiet_time(scene: Scene, rng: random.Random) -> None:
+    """Everything is healthy for a while: what is due happens, and nothing stays longer than it should."""
+    world = scene.world
+    for process in scene.standing():
+        process.go_on()
+    world.heal()
+    _set_clocks(scene)
+    for process in world.processes:
+        process.configure(scene.wanted)
+    for name in list(scene.removed):
+        forget(scene, name)
+    began, policy = world.now, scene.wanted.policy
+    slack = policy.resync + 2 * scene.skew + seconds(1)
+    for _ in range(rng.choice((3, 10, 40))):
+        later = [date - world.now for date in world.deadlines(scene.steady()) if date > world.now]
+        world.advance(min([policy.resync, *later]))
+        world.settle()
+        _join(scene)
+        late = overdue(
+            world.ring,
+            policy,
+            world.now,
+            healthy_for=world.now - began - policy.resync,
+            slack=slack,
+        )
+        if late:
+            world.promise.broken("; ".join(late))
+
+
+def forget(scene: Scene, name: str) -> None:
+    """The signers of a removed target are gone, and the operator says so."""
+    from rotator import operations
+
+    scene.world.promise.readers_left(name)
+    scene.world.places[name].changed = lambda _place: None
+    answer = command(scene, lambda site: operations.forget(site, name))
+    if not isinstance(answer, RotatorError):
+        scene.removed.remove(name)
+
+
+def command(scene: Scene, act: Callable[[Site], Any], rng: random.Random | None = None) -> Any:
+    """An operator's command: a process of its own on a host with a good clock."""
+    steady = scene.steady()
+    if not steady:
+        return None
+    host = rng.choice(steady) if rng else steady[0]
+    console = Process("console", scene.world, host.host, host.settings)
+    crash_at = rng.randrange(1, 2 * _MOST_PASSAGES) if rng and rng.random() < 0.15 else None
+    return console.run(act, crash_at=crash_at)
+
+
+def _edges(scene: Scene) -> list[datetime]:
+    world = scene.world
+    found = [world.promise.visible_until(item) for item in world.promise.shown]
+    found += [world.promise.tokens_until(use) for use in world.promise.used]
+    found += world.deadlines(scene.steady())
+    for key in world.ring.keys:
+        policy = world.ring.in_force(scene.wanted.policy)
+        found += [date + policy.propagation_wait for date in key.announced.values()]
+        found += [key.superseded_at + policy.grace_wait] if key.superseded_at else []
+    return found
+
+
+def _answers_all(scene: Scene) -> bool:
+    deaf = (Fault.SILENT, Fault.DENIED)
+    return all(place.fault not in deaf for place in scene.places(*DocumentKind))
+
+
+def _set_clocks(scene: Scene) -> None:
+    for process in scene.world.processes:
+        if process.name in scene.jumped:
+            process.host.offset = ZERO
+    scene.jumped.clear()
+
+
+def _join(scene: Scene) -> None:
+    """Verifiers begin to read a new place once every process writes it and it is filled."""
+    from rotator.rehearsal.promise import published_keys
+
+    for name in list(scene.joining):
+        place: Place = scene.world.places[name]
+        everywhere = all(name in p.settings.targets for p in scene.world.processes)
+        kids = {kid for kid, _ in published_keys(place)}
+        if everywhere and kids and kids >= {key.kid for key in scene.world.ring.published}:
+            scene.joining.remove(name)
+            place.changed = scene.world.promise.place_changed
+            scene.world.promise.place_changed(place)
+
+
+def after_each(scene: Scene) -> None:
+    """What follows every action: checks, and what was waited for."""
+    world = scene.world
+    world.check()
+    _join(scene)
+    policies = [process.settings.policy for process in world.processes]
+    for name, value in list(scene.raising.items()):
+        item = world.ring.protection.get(name)
+        if item and item.value >= value and all(getattr(p, name) >= value for p in policies):
+            world.reality[name].set(world.now, value)
+            del scene.raising[name]
