@@ -110,7 +110,7 @@ def _size(unit: str) -> timedelta | None:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e12 else "1"
+    return str(int(value)) if abs(value) < 1e9 and value == int(value) else "90"
 
 
 def _kind(value: object) -> str:

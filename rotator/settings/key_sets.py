@@ -74,14 +74,12 @@ class Checked:
         self._context = context
         self.changed: dict[str, str] = {}
 
-    def settings(self) -> KeySetSettings | None:
-        """Return the settings of this key set, None when its faults leave nothing to check against others."""
+    def settings(self) -> KeySetSettings:
+        """Return the settings of this key set; with faults, what can be checked against other key sets."""
         verifiers = self._verifiers()
         policy = self._policy(verifiers)
         store = self._store()
         deliver = tuple(self._deliver(item) for item in self._model.deliver)
-        if policy is None:
-            return None
         if not self._cut & {"algorithm", "deliver", "publish", "probes"}:
             self._targets(policy.kind)
         self._modes()
@@ -125,7 +123,7 @@ class Checked:
                 self.fault(("verifiers", position), str(error))
         return tuple(dict.fromkeys(known))
 
-    def _kind(self) -> Kind | None:
+    def _kind(self) -> Kind:
         algorithm, size = self._value("algorithm"), self._value("key_size")
         inherited = "key_size" not in self._model.model_fields_set
         if inherited and size not in ALGORITHMS[algorithm].sizes:
@@ -135,9 +133,9 @@ class Checked:
             return kind_of(algorithm, size)
         except ValueError as error:
             self.fault(("key_size",), str(error))
-            return None
+            return kind_of(algorithm)
 
-    def _policy(self, verifiers: tuple[str, ...]) -> RotationPolicy | None:
+    def _policy(self, verifiers: tuple[str, ...]) -> RotationPolicy:
         defaults, own = self._context.defaults.policy, self._model.policy
         values = {name: getattr(defaults, name) for name in defaults.model_fields_set}
         values |= {name: getattr(own, name) for name in own.model_fields_set}
@@ -149,8 +147,6 @@ class Checked:
                 # So that the rest can be checked; nothing with a fault is ever used.
                 self._unsound.add(name)
                 values[name] = ZERO
-        if kind is None:
-            return None
         if "standby" in values:
             values["standby"] = Standby(values["standby"])
         before = RotationPolicy(
@@ -161,11 +157,18 @@ class Checked:
         )
         policy = apply_profiles(before, verifiers)
         self.changed = changed_by(before, verifiers)
-        if not ({"algorithm", "verifiers"} & self._cut or "policy" in self._unsound):
+        if not ("verifiers" in self._cut or "policy" in self._unsound or self._maybe_hmac()):
             self._contract(policy)
             for text in objections(policy, verifiers):
                 self.fault(("verifiers",), text)
         return policy
+
+    def _maybe_hmac(self) -> bool:
+        """Tell whether a faulty algorithm may mean HMAC, for which the contract has fewer terms."""
+        data = self._document.data
+        for part in self._path:
+            data = data[part]
+        return "algorithm" in self._cut and str(data.get("algorithm", "H")).upper().startswith("H")
 
     def _contract(self, policy: RotationPolicy) -> None:
         for violation in broken_clauses(policy):

@@ -62,7 +62,9 @@ class Loader:
         files = self._key_set_files()
         self._override_names(files)
         root, _ = validate(Root, self.main, (), self.faults)
-        root = root or Root(version=1)
+        root = root or Root()
+        if "version" not in self.main.data:
+            self._missing("version", "write `version: 1`")
         defaults, cut = validate(
             Defaults, self.main, ("defaults",), self.faults, values=root.defaults
         )
@@ -75,12 +77,9 @@ class Loader:
         )
         for name, value in root.stores.items():
             self._store(name, value)
-        if not root.stores and "stores" not in self.main.data:
-            self.faults.append(
-                self.main.fault(
-                    ("stores",),
-                    "is missing; name at least one store, such as `local: {backend: file, path: …}`",
-                )
+        if not root.stores:
+            self._missing(
+                "stores", "name at least one, such as `local: {backend: file, path: store}`"
             )
         context = Context(
             main=self.main,
@@ -95,10 +94,8 @@ class Loader:
             self._key_set(name, self.main, ("key_sets", name), root, context)
         for name, file in files.items():
             self._key_set_file(name, file, root, context)
-        if not (root.key_sets or files) and "key_sets" not in self.main.data:
-            self.faults.append(
-                self.main.fault(("key_sets",), "there is no key set; name at least one")
-            )
+        if not (root.key_sets or files):
+            self._missing("key_sets", "there must be a key set")
         check_together(root, self._key_sets, self.main, self.faults, known={*root.key_sets, *files})
         self.faults += [
             Fault(item.place, item.parts, "sets nothing that there is") for item in self._pending
@@ -113,6 +110,11 @@ class Loader:
             combine={path: tuple(names) for path, names in root.combine.items()},
             server=ServerSettings(*root.server.listen) if root.server else None,
         )
+
+    def _missing(self, key: str, text: str) -> None:
+        """Add the fault of a key that is needed, unless something was said of it already."""
+        if not any(fault.path[:1] == (key,) for fault in self.faults):
+            self.faults.append(self.main.fault((key,), f"is missing or empty; {text}"))
 
     def _state_dir(self, root: Root) -> Path:
         if root.state_dir is not None:
@@ -240,8 +242,6 @@ class Loader:
             return
         checked = Checked(name, model, cut, document, path=path, context=context)
         settings = checked.settings()
-        if settings is None:
-            return
         self._key_sets[name] = settings
         if self._keep:
             self.origins[name] = Origin(document, path, checked.changed)

@@ -187,7 +187,8 @@ class Root(Model):
 
     # Stores and key sets are parsed one by one, so that a fault in one hides none in another.
 
-    version: Literal[1] = Field(description="The version of this format: 1.")
+    # Required all the same, see `Loader`: as a default it keeps the rest of a faulty file checkable.
+    version: Literal[1] = Field(1, description="The version of this format: 1.")
     defaults: dict[str, Any] = Field(
         {}, description="Values for every key set that does not say otherwise."
     )

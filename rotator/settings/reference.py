@@ -26,6 +26,9 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
 )
 
 
+_REQUIRED = frozenset({"version", "stores", "token_ttl", "signer_lag"})
+
+
 def tables() -> str:
     """Return the tables as Markdown."""
     parts = []
@@ -39,7 +42,7 @@ def tables() -> str:
 
 
 def _default(name: str, field: FieldInfo) -> str:
-    if field.is_required() or name in {"token_ttl", "signer_lag"}:
+    if field.is_required() or name in _REQUIRED:
         return "required"
     value: Any = field.default
     if isinstance(value, timedelta):

@@ -49,9 +49,11 @@ def validate(
             return model.model_validate(data), frozenset(cut)
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=True)
+        # A value that was cut out is missing from then on; that was said already.
+        new = [detail for detail in details if detail["loc"] not in cut]
         # Written out, a fault of the second round is one of the first or depends on it.
         data = copy.deepcopy(data) if isinstance(data, dict) else data
-        faults += [_fault(model, document, path, detail, data, secret=secret) for detail in details]
+        faults += [_fault(model, document, path, detail, data, secret=secret) for detail in new]
         if not isinstance(data, dict) or not _prune(data, [detail["loc"] for detail in details]):
             break
         cut |= {detail["loc"] for detail in details}
@@ -161,8 +163,6 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def _wanted(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     """Say what a missing key is for, in the words of the model."""
     name = str(location[-1])
-    if name == "version":
-        return "write `version: 1`"
     known: Any = model
     for part in location[:-1]:
         field = (
