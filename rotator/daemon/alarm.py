@@ -54,4 +54,7 @@ class SchedulerAlarm:
 
     def close(self) -> None:
         """End the scheduler's thread."""
+        # A job that is due at this moment would end that thread with a JobLookupError instead:
+        # `shutdown` changes the state without waiting for the look at the jobs to be over (3.11.3).
+        self._scheduler.remove_all_jobs()
         self._scheduler.shutdown(wait=False)

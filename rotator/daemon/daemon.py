@@ -45,7 +45,8 @@ class Charge:
         store: which lane ticks it.
         slow: its last tick failed or took long, so it must not take a place from those that do well.
         since: CLOCK_BOOTTIME at which a worker took it up, None while none has it.
-        changes, conflicts, failures: how many ticks in a row ended so.
+        changes: how many ticks changed something since one found all well.
+        conflicts, failures: how many ticks in a row ended so.
         said: what was said once and need not be said at each tick.
     """
 
@@ -200,7 +201,12 @@ class Daemon:
     def _went_well(self, charge: Charge, outcome: Outcome) -> None:
         charge.conflicts = charge.failures = 0
         charge.slow = bool(outcome.failures)
-        charge.changes = charge.changes + 1 if outcome.changed else 0
+        if outcome.changed:
+            charge.changes += 1
+        elif (
+            not outcome.failures
+        ):  # a target that does not keep what it is given shows as a failure
+            charge.changes = 0
         voice.healed(self._emit, charge.site, charge.said)
         if not outcome.changed:
             detailed = len(self._charges) <= voice.FLEET

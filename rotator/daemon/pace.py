@@ -22,7 +22,7 @@ _LATE: Final = timedelta(milliseconds=2)  # the two clocks do not tick alike: ne
 _JITTER: Final = 0.1  # of `resync`, once by name and once by chance
 
 RESTLESS: Final = 50
-"""Ticks in a row that each changed something; more means that somebody changes it back."""
+"""This many changes without rest are a key's life; more mean that somebody changes them back."""
 
 
 def after_outcome(
@@ -39,7 +39,7 @@ def after_outcome(
     Args:
         elapsed: CLOCK_BOOTTIME, with `now` the wall clock.
         share: from 0 to 1, see `shorter`.
-        in_a_row: how many ticks, this one included, have changed something without a pause.
+        in_a_row: how many ticks have changed something since one found all well.
     """
     if outcome.changed:
         if in_a_row <= RESTLESS:

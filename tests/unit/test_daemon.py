@@ -1,0 +1,553 @@
+"""The daemon's loop on a moved clock: nothing here waits for time to pass."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from rotator.algorithms import kind_of
+from rotator.daemon import Daemon, Waker
+from rotator.daemon.lanes import Job, Lanes
+from rotator.delivery import FilesDelivery
+from rotator.errors import Conflict, StoreDenied, StoreUnavailable
+from rotator.hostclock import HostClock
+from rotator.keys import Keys
+from rotator.keyset import Site
+from rotator.policy import RotationPolicy, broken_clauses
+from rotator.publication import FilePublication
+from rotator.ring import Phase
+from rotator.ring_document import read_ring
+from rotator.stores import (
+    Document,
+    DocumentKind,
+    RingStore,
+    Sight,
+    Stored,
+    Target,
+    Version,
+    VersionToken,
+)
+from rotator_file.store import FileStore
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+BOUND = 20.0  # seconds; only a test that fails waits so long
+
+
+@dataclass
+class MovedClock:
+    """Both clocks of a host, moved by the test."""
+
+    wall: datetime = START
+    boot: timedelta = HOUR
+
+    def now(self) -> datetime:
+        return self.wall
+
+    def elapsed(self) -> timedelta:
+        return self.boot
+
+    def advance(self, duration: timedelta) -> None:
+        """Let time pass, on both clocks."""
+        self.wall += duration
+        self.boot += duration
+
+
+class AtOnce:
+    """Workers that do each job at once, in the calling thread."""
+
+    def submit(self, lane: tuple[str, bool], job: Job) -> None:  # noqa: ARG002 - one lane is enough
+        job()
+
+    def close(self) -> None:
+        return
+
+    def wait_idle(self, timeout: float) -> bool:  # noqa: ARG002 - nothing is ever under way
+        return True
+
+
+@dataclass
+class Log:
+    """Keeps events, and lets a test wait for one."""
+
+    events: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    _new: threading.Condition = field(default_factory=threading.Condition)
+
+    def emit(self, level: str, event: str, **fields: Any) -> None:
+        with self._new:
+            self.events.append((level, event, fields))
+            self._new.notify_all()
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        return [fields for _, name, fields in self.events if name == event]
+
+    def wait_for(self, true: Callable[[], bool]) -> None:
+        """Wait until something holds; it is asked again after each event."""
+        with self._new:
+            assert self._new.wait_for(true, BOUND)
+
+
+def policy(**more: Any) -> RotationPolicy:
+    """A policy of hours whose contract holds."""
+    durations = {
+        "token_ttl": 5 * MINUTE,
+        "signer_lag": MINUTE,
+        "rotate_every": 2 * HOUR,
+        "propagation": 20 * MINUTE,
+        "verifier_cache": 5 * MINUTE,
+        "leeway": SECOND,
+        "clock_skew": 5 * SECOND,
+        "jwks_max_age": MINUTE,
+        "jwks_stale": MINUTE,
+        "resync": 5 * MINUTE,
+    }
+    made = RotationPolicy(kind=kind_of("EdDSA", None), **(durations | more))
+    assert not broken_clauses(made)
+    return made
+
+
+@dataclass
+class World:
+    """Key sets on one real file store, and a daemon over them."""
+
+    path: Path
+    clock: Any = field(default_factory=MovedClock)
+    log: Log = field(default_factory=Log)
+    waker: Waker = field(default_factory=Waker)
+    workers: Any = field(default_factory=AtOnce)
+    store_of: Callable[[str], str] = lambda _: "local"
+
+    def site(
+        self, name: str = "web", *more: Target, rings: RingStore | None = None, **policies: Any
+    ) -> Site:
+        """A key set with a signing delivery, a published file, and more targets."""
+        store = FileStore(self.path / "store")
+        signing = FilesDelivery(self.path / f"{name}-signing", name, DocumentKind.SIGNING)
+        published = FilePublication(self.path / f"{name}.json", name)
+        return Site(
+            key_set=name,
+            policy=policy(**policies),
+            rings=rings or store.rings(name),
+            material=store.material(name),
+            targets=(signing, published, *more),
+            keys=Keys(),
+            clock=self.clock,
+            emit=self.log.emit,
+        )
+
+    def daemon(self, sites: Iterable[Site], **more: Any) -> Daemon:
+        return Daemon(
+            sites,
+            store_of=self.store_of,
+            clock=self.clock,
+            emit=self.log.emit,
+            waker=self.waker,
+            workers=self.workers,
+            **{"chance": lambda: 0.5, **more},
+        )
+
+    def go_on(self, daemon: Daemon, duration: timedelta) -> int:
+        """Let the daemon live for a while, each turn at its time; return how many ticks there were."""
+        until, ticks = self.clock.boot + duration, 0
+        while True:
+            daemon.compare_clocks()
+            ticks += daemon.dispatch()
+            at = daemon.next_at()
+            assert at is not None
+            if at > until:
+                self.clock.advance(until - self.clock.boot)
+                return ticks
+            self.clock.advance(max(at - self.clock.boot, timedelta(0)))
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """The store's own log is not looked at here, and there is much of it."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    """Makes worlds on one directory, and closes them."""
+    made: list[World] = []
+
+    def make(**more: Any) -> World:
+        made.append(World(tmp_path, **more))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.waker.close()
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world()
+
+
+class Odd:
+    """A JWKS target that only answers, and does as it is told before that."""
+
+    name = "odd"
+    kind = DocumentKind.JWKS
+    writable = False
+    independent = True
+
+    def __init__(self, published: Path, act: Callable[[], None]) -> None:
+        self._published, self._act = FilePublication(published, "web"), act
+
+    def look(self) -> Sight:
+        self._act()
+        return self._published.look()
+
+    def write(self, document: Document, *, replacing: VersionToken | None) -> None:  # noqa: ARG002
+        raise AssertionError("a probe is never written to")
+
+
+class Rings:
+    """A ring store that does as it is told before each call."""
+
+    def __init__(self, inner: RingStore, act: Callable[[str], None]) -> None:
+        self._inner, self._act = inner, act
+
+    def load(self) -> Stored | None:
+        self._act("load")
+        return self._inner.load()
+
+    def save(self, document: bytes, *, replacing: Version | None) -> Version:
+        self._act("save")
+        return self._inner.save(document, replacing=replacing)
+
+
+def counted(world: World) -> tuple[Rings, list[str]]:
+    """The rings of `web`, and the calls made to them."""
+    calls: list[str] = []
+    return Rings(FileStore(world.path / "store").rings("web"), calls.append), calls
+
+
+def test_keys_live_their_lives(world: World) -> None:
+    """Created, announced, promoted, superseded, retired, destroyed: each at its time, for a day."""
+    daemon = world.daemon([world.site()])
+    world.go_on(daemon, 24 * HOUR)
+    promoted = [fields["revision"] for fields in world.log.named("key.promoted")]
+    assert len(promoted) == 12  # every two hours, and the first at once; the thirteenth is due now
+    assert len(world.log.named("key.destroyed")) == 11
+    assert not world.log.named("key_set.failing")
+    assert not [event for event in world.log.events if event[0] in {"warning", "error"}]
+
+
+def test_a_date_is_kept_to_the_moment(world: World) -> None:
+    """A promotion comes at its due date, not at the next resync after it."""
+    daemon = world.daemon([world.site()])
+    world.go_on(daemon, timedelta(0))
+    due = START + 2 * HOUR
+    world.go_on(daemon, 2 * HOUR - SECOND)
+    assert len(world.log.named("key.promoted")) == 1
+    world.go_on(daemon, 2 * SECOND)
+    assert len(world.log.named("key.promoted")) == 2
+    ring = read_ring(_ring(world), key_set="web", place="")
+    assert ring.active is not None
+    assert ring.active.activated_at is not None
+    assert ring.active.activated_at - due < SECOND
+
+
+def _ring(world: World) -> bytes:
+    stored = FileStore(world.path / "store").rings("web").load()
+    assert stored is not None
+    return stored.document
+
+
+def test_between_deadlines_only_a_slow_resync(world: World) -> None:
+    """Reading costs money: about one load per resync, jittered downwards, and none in between."""
+    rings, calls = counted(world)
+    daemon = world.daemon([world.site(rings=rings, rotate_every=100 * HOUR)])
+    world.go_on(daemon, HOUR)
+    calls.clear()
+    ticks = world.go_on(daemon, 10 * HOUR)
+    assert 120 <= ticks <= 150  # 120 times five minutes, at most a fifth more often
+    assert len(calls) == ticks
+    before = len(calls)
+    assert daemon.dispatch() == 0
+    assert len(calls) == before
+
+
+def test_what_is_waited_for_is_said_once(world: World) -> None:
+    """The log tells the next step and its date, and does not repeat itself at each resync."""
+    daemon = world.daemon([world.site()])
+    world.go_on(daemon, 90 * MINUTE)
+    said = world.log.named("step.waiting")
+    assert [item["reason"] for item in said] == ["propagating", "not-due"]
+    assert said[0]["next"] == "promote"
+    assert said[0]["due_at"].startswith("2030-01-01T02:00:00")
+
+
+def test_a_leap_forward_is_noticed_and_promotes_nothing(world: World) -> None:
+    """Dates come nearer at once; the tick finds the clock suspicious, and waits."""
+    daemon = world.daemon([world.site()])
+    world.go_on(daemon, HOUR)
+    world.clock.wall += 365 * 24 * HOUR
+    daemon.compare_clocks()
+    [jumped] = world.log.named("clock.jumped")
+    assert jumped["seconds"] == pytest.approx(365 * 24 * 3600)
+    at = daemon.next_at()
+    assert at is not None
+    assert at <= world.clock.boot
+    world.go_on(daemon, 3 * HOUR)
+    assert len(world.log.named("key.promoted")) == 1
+    assert world.log.named("clock.suspicious")
+    world.clock.wall -= 365 * 24 * HOUR
+    world.go_on(daemon, 30 * MINUTE)
+    assert len(world.log.named("clock.jumped")) == 2
+    assert world.log.named("clock.trusted")
+    assert len(world.log.named("key.promoted")) == 2
+
+
+def test_a_leap_back_stops_nothing(world: World) -> None:
+    """Turns count in CLOCK_BOOTTIME: a clock set back by ten years delays no resync."""
+    rings, calls = counted(world)
+    daemon = world.daemon([world.site(rings=rings)])
+    world.go_on(daemon, HOUR)
+    world.clock.wall -= 3650 * 24 * HOUR
+    calls.clear()
+    world.go_on(daemon, HOUR)
+    assert len(world.log.named("clock.jumped")) == 1
+    assert len(calls) >= 12
+    assert world.log.named("clock.suspicious")
+
+
+def test_a_suspend_is_an_absence_and_no_leap(world: World) -> None:
+    """Both clocks went on: what became due meanwhile is done at once."""
+    daemon = world.daemon([world.site()])
+    world.go_on(daemon, HOUR)
+    world.clock.advance(9 * HOUR)
+    world.go_on(daemon, timedelta(0))
+    assert not world.log.named("clock.jumped")
+    assert not world.log.named("clock.suspicious")
+    assert 9 * 3600 <= world.log.named("daemon.resumed")[-1]["seconds"] <= 9 * 3600 + 300
+    assert len(world.log.named("key.promoted")) == 2
+
+
+def test_failures_come_ever_later_but_not_later_than_resync(world: World) -> None:
+    """One second, doubled, at most a resync; said once; healed at once when the store is back."""
+    down = True
+
+    def act(_: str) -> None:
+        if down:
+            raise StoreUnavailable("the store does not answer", hint="wait")
+
+    inner = FileStore(world.path / "store").rings("web")
+    daemon = world.daemon([world.site(rings=Rings(inner, act))], chance=lambda: 0.0)
+    pauses = []
+    for _ in range(14):
+        daemon.dispatch()
+        at = daemon.next_at()
+        assert at is not None
+        pauses.append((at - world.clock.boot).total_seconds())
+        world.clock.advance(at - world.clock.boot)
+    assert pauses[:4] == pytest.approx([1, 2, 4, 8], rel=0.21)
+    assert max(pauses) <= 300
+    assert pauses[-1] == pytest.approx(300, rel=0.21)
+    assert [level for level, event, _ in world.log.events if event == "key_set.failing"] == [
+        "warning"
+    ]
+    down = False
+    world.go_on(daemon, 5 * MINUTE)
+    assert world.log.named("key_set.healed")
+    assert world.log.named("key.promoted")
+
+
+def test_what_does_not_pass_by_itself_is_an_error(world: World) -> None:
+    """A refusal, and a fault of ours whose message must not be shown."""
+
+    def denied(_: str) -> None:
+        raise StoreDenied("not allowed to read the ring", hint="grant it")
+
+    def fault(_: str) -> None:
+        raise KeyError("what a document says")
+
+    store = FileStore(world.path / "store")
+    for name, act in (("one", denied), ("two", fault)):
+        world.go_on(
+            world.daemon([world.site(name, rings=Rings(store.rings(name), act))]), timedelta(0)
+        )
+    said = [item for item in world.log.events if item[1] == "key_set.failing"]
+    assert [level for level, _, _ in said] == ["error", "error"]
+    assert said[0][2]["hint"] == "grant it"
+    assert said[1][2]["reason"].startswith("unexpected KeyError at ")
+    assert "what a document says" not in str(said)
+    assert [level for level, name, _ in world.log.events if name == "key_set.traceback"] == [
+        "debug"
+    ]
+
+
+def test_conflict_is_tried_again_after_a_short_pause(world: World) -> None:
+    """Somebody else was faster, ten times: no failure, and no hot loop either."""
+    left = 10
+
+    def act(call: str) -> None:
+        nonlocal left
+        if call == "save" and left:
+            left -= 1
+            raise Conflict("somebody else was faster")
+
+    rings = Rings(FileStore(world.path / "store").rings("web"), act)
+    daemon = world.daemon([world.site(rings=rings)])
+    world.go_on(daemon, 5 * SECOND)
+    assert left == 0
+    assert not world.log.named("key_set.failing")
+    assert world.log.named("key.promoted")
+
+
+def test_somebody_who_changes_it_back_does_not_make_us_spin(world: World) -> None:
+    """After fifty changes without rest the next come ever later, and the log says why."""
+    published = world.path / "web.json"
+    undone: list[int] = []
+
+    def undo() -> None:
+        if published.exists():
+            published.unlink()
+            undone.append(1)
+
+    site = world.site("web", Odd(published, undo))
+    # The one that undoes comes first, so that every tick finds the file gone.
+    site.targets = (site.targets[2], site.targets[0], site.targets[1])
+    daemon = world.daemon([site])
+    ticks = world.go_on(daemon, HOUR)
+    assert ticks < 200
+    assert len(world.log.named("key_set.restless")) >= 1
+
+
+def test_a_store_that_hangs_holds_up_nobody_else(make_world: Callable[..., World]) -> None:
+    """Forty key sets of a store that does not answer; the one of another store lives on."""
+    go_on = threading.Event()
+
+    def hang(_: str) -> None:
+        assert go_on.wait(BOUND)
+
+    world = make_world(clock=HostClock(), workers=Lanes())
+    world.store_of = lambda name: "good" if name == "web" else "hangs"
+    store = FileStore(world.path / "store")
+    hanging = [world.site(f"h{n}", rings=Rings(store.rings(f"h{n}"), hang)) for n in range(40)]
+    daemon = world.daemon([*hanging, world.site()])
+    running = threading.Thread(target=daemon.run)
+    running.start()
+    try:
+        world.log.wait_for(lambda: bool(world.log.named("step.waiting")))
+        assert [item["key_set"] for item in world.log.named("step.waiting")] == ["web"]
+        assert threading.active_count() < 25
+        world.waker.stop()
+        running.join(BOUND)
+        assert not daemon.drained(0.0)
+        daemon.abandon()
+        assert 0 < len(world.log.named("daemon.abandoned")[0]["key_sets"]) <= 8
+    finally:
+        go_on.set()
+        world.waker.stop()
+        running.join(BOUND)
+    assert daemon.drained(BOUND)
+
+
+def test_a_key_set_that_failed_takes_no_place_from_those_that_do_well(world: World) -> None:
+    """It is ticked in the slow lane of its store from then on, and back in the fast one once healed."""
+    lanes: list[tuple[str, bool]] = []
+    down = True
+
+    class Noting(AtOnce):
+        def submit(self, lane: tuple[str, bool], job: Job) -> None:
+            lanes.append(lane)
+            job()
+
+    def act(_: str) -> None:
+        if down:
+            raise StoreUnavailable("down")
+
+    world.workers = Noting()
+    rings = Rings(FileStore(world.path / "store").rings("web"), act)
+    daemon = world.daemon([world.site(rings=rings)])
+    world.go_on(daemon, 3 * SECOND)
+    down = False
+    world.go_on(daemon, HOUR)
+    assert lanes[:2] == [("local", False), ("local", True)]
+    assert lanes[-1] == ("local", False)
+
+
+def test_one_key_set_is_never_ticked_twice_at_once(make_world: Callable[..., World]) -> None:
+    """However often the loop dispatches, and however many workers there are."""
+    inside, most, ticks = 0, 0, 0
+    lock = threading.Lock()
+
+    def act(call: str) -> None:
+        nonlocal inside, most, ticks
+        if call != "load":
+            return
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        threading.Event().wait(0.001)
+        with lock:
+            inside -= 1
+            ticks += 1
+
+    world = make_world(clock=HostClock(), workers=Lanes())
+    rings = Rings(FileStore(world.path / "store").rings("web"), act)
+    daemon = world.daemon([world.site(rings=rings)])
+    threads = [
+        threading.Thread(target=lambda: [daemon.dispatch() for _ in range(500)]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(BOUND)
+    assert daemon.drained(BOUND)
+    assert ticks > 0
+    assert most == 1
+
+
+def test_a_worker_that_does_not_come_back_is_told(make_world: Callable[..., World]) -> None:
+    """Once, after two minutes; and the rest of the program goes on."""
+    go_on, inside = threading.Event(), threading.Event()
+
+    def hang(_: str) -> None:
+        inside.set()
+        assert go_on.wait(BOUND)
+
+    world = make_world(workers=Lanes())
+    rings = Rings(FileStore(world.path / "store").rings("web"), hang)
+    daemon = world.daemon([world.site(rings=rings)])
+    daemon.compare_clocks()
+    daemon.dispatch()
+    assert inside.wait(BOUND)
+    for _ in range(5):
+        world.clock.advance(MINUTE)
+        daemon.compare_clocks()
+    assert len(world.log.named("key_set.stuck")) == 1
+    go_on.set()
+    assert daemon.drained(BOUND)
+
+
+def test_two_daemons_on_one_store_make_one_key_of_each(make_world: Callable[..., World]) -> None:
+    """Replicas need no leader: at most one active key, one pending, and nothing fails."""
+    worlds = [make_world(workers=AtOnce()) for _ in range(2)]
+    worlds[1].clock = worlds[0].clock
+    daemons = [world.daemon([world.site()]) for world in worlds]
+    for _ in range(400):
+        for daemon in daemons:
+            daemon.compare_clocks()
+            daemon.dispatch()
+        worlds[0].clock.advance(MINUTE)
+    ring = read_ring(_ring(worlds[0]), key_set="web", place="")
+    assert [len(ring.in_phase(phase)) for phase in (Phase.ACTIVE, Phase.PENDING)] == [1, 1]
+    for world in worlds:
+        assert not world.log.named("key_set.failing")
+    promoted = sum(len(world.log.named("key.promoted")) for world in worlds)
+    assert promoted == 4
