@@ -114,6 +114,7 @@ class Order:
     reason: str = ""
     replaces: str | None = None
     urgent: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Protected:
     value: timedelta
     lower: timedelta | None = None
     since: datetime | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def lowered_at(self) -> datetime | None:
@@ -138,6 +140,7 @@ class Entry:
     event: str
     kid: str = ""
     reason: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
