@@ -32,8 +32,6 @@ class Assembly:
         emit: where events go.
         clock: the host's unless told otherwise.
         keys: the real key maker unless told otherwise.
-        server_url: where this process's own HTTP server answers (`rotator run`), None without one: it
-            is a target only of the process that runs it (DESIGN §3, rule 1).
     """
 
     def __init__(
@@ -43,13 +41,12 @@ class Assembly:
         *,
         clock: Clock | None = None,
         keys: KeyMaker | None = None,
-        server_url: str | None = None,
     ) -> None:
         self.settings = settings
         self.clock: Clock = clock or HostClock()
-        self._emit = emit
+        self.emit = emit
         self._keys: KeyMaker = keys or Keys()
-        self._server_url = server_url
+        self._server_url: str | None = None
         self._stores: dict[str, Store] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
@@ -87,8 +84,16 @@ class Assembly:
                 self._stores[name] = find_backend(configured.backend).open(configured.options)
             return self._stores[name]
 
-    def sites(self) -> Iterator[Site]:
-        """Yield every key set. Raises as `site`."""
+    def sites(self, server_url: str | None = None) -> Iterator[Site]:
+        """Yield every key set.
+
+        Args:
+            server_url: where this process's own HTTP server answers, once it listens (`rotator run`):
+                it is a target only of the process that runs it (DESIGN §3, rule 1).
+
+        Raises: as `site`.
+        """
+        self._server_url = server_url
         for name in self.settings.key_sets:
             yield self.site(name)
 
@@ -117,7 +122,7 @@ class Assembly:
             targets=targets,
             keys=self._keys,
             clock=self.clock,
-            emit=self._emit,
+            emit=self.emit,
             spread=self._spread() if configured.probes else map,
             place=str(place),
         )

@@ -10,10 +10,11 @@ import click
 from rotator import operations
 from rotator.cli.acting import Asked, order
 from rotator.cli.session import Session
+from rotator.cli.words import KidCommand
 from rotator.errors import UsageError
 
 
-@click.command()
+@click.command(cls=KidCommand)
 @click.argument("words", metavar="[KEY_SET] KID", nargs=-1)
 @click.option("--reason", default="", metavar="TEXT", help="Why; shown by `rotator status`.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would do.")
@@ -26,7 +27,7 @@ def pin(options: dict[str, Any], words: tuple[str, ...], reason: str, dry_run: b
     return order(session, name, asked)
 
 
-@click.command()
+@click.command(cls=KidCommand)
 @click.argument("words", metavar="[KEY_SET] KID", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Only say what it would do.")
 @click.pass_obj

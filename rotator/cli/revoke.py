@@ -11,9 +11,10 @@ from rotator import operations
 from rotator.cli.acting import Asked, order
 from rotator.cli.reading import ring_of
 from rotator.cli.session import Session
+from rotator.cli.words import KidCommand
 
 
-@click.command()
+@click.command(cls=KidCommand)
 @click.argument("words", metavar="[KEY_SET] KID...", nargs=-1)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept in the history.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would do.")

@@ -9,20 +9,13 @@ import click
 
 from rotator.cli.acting import Asked, Operation, act
 from rotator.cli.session import Session
+from rotator.cli.words import NowCommand
 from rotator.errors import UsageError
 
 FORMAT: Final = "rotator.rotate/1"
 
 
-class _NowCommand(click.Command):
-    """Takes a kid after `--now` only with `=`: in `rotate --now web`, web is a key set."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Give `--now` its empty value, so that it does not take the next word."""
-        return super().parse_args(ctx, ["--now=" if word == "--now" else word for word in args])
-
-
-@click.command(cls=_NowCommand)
+@click.command(cls=NowCommand)
 @click.argument("key_sets", metavar="[KEY_SET]...", nargs=-1)
 @click.option(
     "--now",

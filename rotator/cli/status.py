@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,11 +42,24 @@ def status(options: dict[str, Any], key_sets: tuple[str, ...], live: bool) -> in
     return session.finish(FORMAT, results, live=live)
 
 
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """One key set as it is shown: its ring, what is known of its targets, and what it waits for."""
+
+    site: Site
+    ring: KeyRing
+    observed: Observed
+    steps: tuple[Step, ...]
+    now: datetime
+    live: bool
+
+
 def _one(session: Session, site: Site, *, live: bool) -> Result:
     from rotator.plan import waiting_for
 
     ring, observed, now = _looked(site) if live else _remembered(site)
     steps = waiting_for(ring, site.policy, now, observed) if ring.revision or live else ()
+    picture = _Picture(site, ring, observed, steps, now, live)
     failing = [
         75 if seen.exit_code == 69 else seen.exit_code
         for seen in observed.sightings.values()
@@ -53,19 +67,13 @@ def _one(session: Session, site: Site, *, live: bool) -> Result:
     ]
     failing += [75 for seen in observed.sightings.values() if seen.foreign]
     overdue = bool(observed.suspicious) or any(step.blocked for step in steps)
-    code = worst_exit_code([*failing, 75 if overdue else 0])
-    view = _view(session, site, ring, observed, steps)
-    view |= {"overdue": overdue, "store": session.settings.key_sets[site.key_set].store}
-    view["targets"] = (
-        [sighting_view(name, seen) for name, seen in observed.sightings.items()] if live else None
-    )
-    _print(session, site, ring, observed, steps, now, live=live)
-    return Result(site.key_set, view, exit_code=code)
+    view = {**_view(picture), "overdue": overdue}
+    view["store"] = session.settings.key_sets[site.key_set].store
+    _print(session, picture)
+    return Result(site.key_set, view, exit_code=worst_exit_code([*failing, 75 if overdue else 0]))
 
 
 def _remembered(site: Site) -> tuple[KeyRing, Observed, datetime]:
-    from dataclasses import replace
-
     from rotator.calendar import remembered
     from rotator.cli.reading import kinds_of, ring_of, suspicion
 
@@ -81,58 +89,53 @@ def _looked(site: Site) -> tuple[KeyRing, Observed, datetime]:
     return view.ring, view.observed, view.now
 
 
-def _view(
-    session: Session, site: Site, ring: KeyRing, observed: Observed, steps: tuple[Step, ...]
-) -> dict[str, Any]:
+def _view(picture: _Picture) -> dict[str, Any]:
     from rotator.cli.reading import clock_view
     from rotator.evidence import differences
     from rotator.ring import ENDED, Phase
+
+    ring, observed = picture.ring, picture.observed
 
     def keys(*phases: Phase) -> list[dict[str, Any]]:
         return [key_view(key, ring) for key in ring.in_phase(*phases)]
 
     current = keys(Phase.ACTIVE)
+    sightings = [sighting_view(name, seen) for name, seen in observed.sightings.items()]
     return {
         "revision": ring.revision or None,
-        "wants": str(site.policy.kind),
+        "wants": str(picture.site.policy.kind),
         "current": current[0] if current else None,
         "next": keys(Phase.CREATING, Phase.PENDING),
         "previous": keys(Phase.RETIRING),
         "ending": keys(*ENDED),
-        "waits_for": [step_view(step) for step in steps],
+        "waits_for": [step_view(step) for step in picture.steps],
         "orders": {
             "hold": order_view(ring.hold),
             "promote": order_view(ring.promote),
             "pins": {kid: order_view(item) for kid, item in sorted(ring.pins.items())},
         },
         "holders": {name: list(kids) for name, kids in sorted(ring.holders.items())},
-        "durations_differ": differences(ring, site.policy),
+        "durations_differ": differences(ring, picture.site.policy),
         "clock": clock_view(ring, observed.suspicious),
+        "targets": sightings if picture.live else None,
     }
 
 
-def _print(
-    session: Session,
-    site: Site,
-    ring: KeyRing,
-    observed: Observed,
-    steps: tuple[Step, ...],
-    now: datetime,
-    *,
-    live: bool,
-) -> None:
-    console = session.console
+def _print(session: Session, picture: _Picture) -> None:
+    from rotator.evidence import differences
+
+    console, site, ring, now = session.console, picture.site, picture.ring, picture.now
     if console.json:
         return
     about = f"{site.policy.kind}, revision {ring.revision}" if ring.revision else "no ring yet"
     console.say(f"{console.paint(site.key_set, 'green')}: {about} ({site.place})")
-    rows = [*_keys(ring, now), *_orders(ring, now), *_targets(observed, ring, live=live)]
-    if observed.suspicious:
-        rows.append(("clock", observed.suspicious))
-    from rotator.evidence import differences
-
-    rows += [("differs", f"{name}: {what}") for name, what in differences(ring, site.policy).items()]
-    rows += [("", in_words(step, now)) for step in steps]
+    rows = [*_keys(ring, now), *_orders(ring, now), *_targets(picture)]
+    if picture.observed.suspicious:
+        rows.append(("clock", picture.observed.suspicious))
+    rows += [
+        ("differs", f"{name}: {what}") for name, what in differences(ring, site.policy).items()
+    ]
+    rows += [("", in_words(step, now)) for step in picture.steps]
     if not ring.revision:
         rows.append(("", f"`rotator rotate {site.key_set}` makes its first key"))
     console.table(rows)
@@ -180,12 +183,12 @@ def _orders(ring: KeyRing, now: datetime) -> Iterator[tuple[str, str]]:
         yield "pinned", f"{kid}, {words(order)}"
 
 
-def _targets(observed: Observed, ring: KeyRing, *, live: bool) -> Iterator[tuple[str, str]]:
-    if not live:
-        for name, kids in sorted(ring.holders.items()):
+def _targets(picture: _Picture) -> Iterator[tuple[str, str]]:
+    if not picture.live:
+        for name, kids in sorted(picture.ring.holders.items()):
             yield "signers", f"{name} was last seen with {', '.join(kids) or 'nothing'}"
         return
-    for name, seen in observed.sightings.items():
+    for name, seen in picture.observed.sightings.items():
         if not seen.answered:
             yield "target", f"{name} does not answer: {seen.error}"
             continue

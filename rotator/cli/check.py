@@ -1,0 +1,64 @@
+"""`rotator check`: configuration, stores, targets, probes and clocks; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, Final
+
+import click
+
+from rotator.cli.session import Session, worst
+
+FORMAT: Final = "rotator.check/1"
+_COLORS: Final = {"ok": "green", "advice": "yellow", "fault": "red"}
+
+
+@click.command()
+@click.argument("key_sets", metavar="[KEY_SET]...", nargs=-1)
+@click.pass_obj
+def check(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
+    """Look at everything that rotating needs, and change nothing.
+
+    Configuration, permissions, every store, key ring, target and probe, the keys' material, and the
+    clocks. The exit code is that of the worst fault; advice is none.
+    """
+    from rotator.cli.inspecting import inspect_key_set, inspect_store
+
+    session = Session(options, level="error")
+    names = session.chosen(key_sets)
+    console = session.console
+    found: list[dict[str, Any]] = []
+
+    def take(subject: str, findings: Iterable[Any]) -> None:
+        for finding in findings:
+            found.append({"subject": subject, **asdict(finding)})
+            _print(session, subject, finding)
+
+    count = len(session.settings.key_sets)
+    take("configuration", [_sound(f"{session.settings.source}, {count} key sets")])
+    with session.assembly() as assembly:
+        stores = {session.settings.key_sets[name].store for name in names}
+        for store in sorted(stores):
+            take(f"store {store}", inspect_store(assembly, store))
+        for name in names:
+            take(f"key set {name}", inspect_key_set(assembly, name))
+    code = worst([item["exit_code"] for item in found])
+    faults = sum(item["level"] == "fault" for item in found)
+    console.say(f"{faults or 'no'} fault{'s' if faults > 1 else ''} found, nothing was changed")
+    console.document({"format": FORMAT, "findings": found, "exit_code": code})
+    return code
+
+
+def _sound(text: str) -> Any:
+    from rotator.stores import Finding
+
+    return Finding("ok", text)
+
+
+def _print(session: Session, subject: str, finding: Any) -> None:
+    console = session.console
+    level = console.paint(f"{finding.level:<6}", _COLORS.get(finding.level, "yellow"))
+    console.say(f"{level}  {subject}: {finding.text}")
+    if finding.hint:
+        console.say(f"        → {finding.hint}")

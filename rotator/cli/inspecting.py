@@ -1,0 +1,178 @@
+"""What `rotator check` looks at: one store, and one key set with everything that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from rotator.assemble import Assembly
+from rotator.cli.reading import ring_of, suspicion
+from rotator.errors import RotatorError, StoreError
+from rotator.keyset import Site
+from rotator.look import Seen, look_at, witness_of
+from rotator.observed import Sighting
+from rotator.policy import format_duration
+from rotator.profiles import advice
+from rotator.reconcile import refuse_misfit
+from rotator.ring import Key, KeyRing, Phase
+from rotator.stores import Finding, Inspectable, ServerTime
+
+_TESTED: Final = (Phase.PENDING, Phase.ACTIVE)
+
+
+def inspect_store(assembly: Assembly, name: str) -> Iterator[Finding]:
+    """Open a store and let it say what it may do and what it advises."""
+    try:
+        store = assembly.store(name)
+        if not isinstance(store, Inspectable):
+            yield Finding("ok", "opened; its backend has no inspection")
+            return
+        report = store.inspect()
+    except RotatorError as error:
+        yield _fault(error)
+        return
+    yield from report.findings
+    yield from _clock(assembly, f"the store {name}", report.server_time)
+
+
+def inspect_key_set(assembly: Assembly, name: str) -> Iterator[Finding]:
+    """Read a key set's ring, look at its targets, and test the material of its keys."""
+    configured = assembly.settings.key_sets[name]
+    for note in advice(configured.verifiers):
+        yield Finding("advice", note)
+    try:
+        site = assembly.site(name, reading=True)
+        yield from _rotatable(assembly, name)
+        ring = ring_of(site)
+    except RotatorError as error:
+        yield _fault(error)
+        return
+    yield from _ring(site, ring)
+    looks = [look_at(target, ring, site.keys, site.clock) for target in site.targets]
+    for seen in looks:
+        yield from _target(site, ring, seen)
+    if ring.revision == 0:
+        yield from _first_run(site, looks)
+    for key in ring.in_phase(*_TESTED):
+        yield _material(site, key)
+
+
+def _rotatable(assembly: Assembly, name: str) -> Iterator[Finding]:
+    """Say what `rotator run` may do with a key set and the other commands refuse."""
+    try:
+        assembly.site(name)
+    except RotatorError as error:
+        if assembly.settings.server is None:
+            raise
+        yield Finding("advice", error.message, hint=error.hint)
+
+
+def _ring(site: Site, ring: KeyRing) -> Iterator[Finding]:
+    if ring.revision == 0:
+        yield Finding("ok", f"no ring yet at {site.place}")
+        return
+    yield Finding("ok", f"ring of revision {ring.revision} at {site.place}")
+    suspicious = suspicion(site, ring)
+    if suspicious:
+        yield Finding("fault", suspicious, exit_code=75)
+    try:
+        refuse_misfit(ring, site)
+    except RotatorError as error:
+        yield _fault(error)
+    for key in ring.in_phase(Phase.RETIRING):
+        if key.kid in ring.pins:
+            yield Finding("advice", f"{key.kid} is pinned and never retires until `rotator unpin`")
+    if ring.hold is not None:
+        yield Finding("advice", "held: nothing rotates until `rotator release`")
+
+
+def _target(site: Site, ring: KeyRing, seen: Seen) -> Iterator[Finding]:
+    name, sighting = seen.target.name, seen.sighting
+    if not sighting.answered:
+        code = sighting.exit_code if sighting.exit_code == 77 else 75
+        yield Finding("fault", f"no answer from {name}: {sighting.error}", exit_code=code)
+        return
+    if sighting.foreign:
+        yield Finding(
+            "fault",
+            f"{name} is filled by something that this key set did not write",
+            hint=f"clear it, or `rotator recover {site.key_set} --take-over {name}`",
+            exit_code=75,
+        )
+        return
+    if sighting.ours and (sighting.revision or 0) > ring.revision:
+        yield Finding(
+            "fault",
+            f"{name} has revision {sighting.revision}, above the ring's {ring.revision}",
+            hint=f"the ring is an old or lost one: `rotator recover {site.key_set} --ring FILE`",
+            exit_code=65,
+        )
+        return
+    held = ", ".join(sighting.kids) or "nothing"
+    yield Finding("ok", f"{name} answers with {held}")
+    yield from _remarks(site, name, sighting)
+    if seen.witness is not None and not seen.witness.agrees(site.policy.clock_skew):
+        apart = format_duration(seen.witness.apart())
+        yield Finding(
+            "fault", f"this host's clock is {apart} away from that of {name}", exit_code=75
+        )
+
+
+def _remarks(site: Site, name: str, sighting: Sighting) -> Iterator[Finding]:
+    if sighting.strangers:
+        kids = ", ".join(sighting.strangers)
+        yield Finding("advice", f"{name} has keys that the ring does not know: {kids}")
+    if sighting.note:
+        yield Finding("advice", f"{name}: {sighting.note}")
+    cached = site.policy.jwks_max_age + site.policy.jwks_stale
+    if sighting.cache is not None and sighting.cache > cached:
+        yield Finding(
+            "advice",
+            f"{name} may be cached for {format_duration(sighting.cache)}, longer than the "
+            f"{format_duration(cached)} of jwks_max_age + jwks_stale; promotion waits for it",
+        )
+
+
+def _first_run(site: Site, looks: list[Seen]) -> Iterator[Finding]:
+    """Say of a missing ring whether it can be a first run (rule 4)."""
+    ours = [seen.target.name for seen in looks if seen.sighting.filled and seen.sighting.ours]
+    if ours:
+        yield Finding(
+            "fault",
+            f"there is no ring, but keys of it are at {', '.join(ours)}",
+            hint=f"`rotator recover {site.key_set} --ring FILE` brings its ring back",
+            exit_code=65,
+        )
+
+
+def _material(site: Site, key: Key) -> Finding:
+    try:
+        found = site.material.get(key.locator, key.kid) if key.locator else None
+    except StoreError as error:
+        return _fault(error)
+    if found is not None and site.keys.proves(key, found):
+        return Finding("ok", f"the material of {key.kid} ({key.phase}) signs")
+    return Finding(
+        "fault",
+        f"the material of {key.kid} ({key.phase}) is {'missing' if found is None else 'not its own'}",
+        hint=f"restore it, or `rotator revoke {site.key_set} {key.kid} --reason lost`",
+        exit_code=65,
+    )
+
+
+def _clock(assembly: Assembly, name: str, said: ServerTime | None) -> Iterator[Finding]:
+    witness = witness_of(name, said, assembly.clock.now())
+    if witness is None:
+        return
+    policies = [item.policy for item in assembly.settings.key_sets.values()]
+    skew = min((policy.clock_skew for policy in policies), default=timedelta(minutes=5))
+    apart = format_duration(witness.apart())
+    if witness.agrees(skew):
+        yield Finding("ok", f"its clock and this host's are {apart} apart")
+    else:
+        yield Finding("fault", f"this host's clock is {apart} away from its clock", exit_code=75)
+
+
+def _fault(error: RotatorError) -> Finding:
+    return Finding("fault", error.message, hint=error.hint, exit_code=error.exit_code)
