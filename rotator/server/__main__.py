@@ -63,19 +63,21 @@ async def _serve(app: App, listener: int) -> None:
     report("server.started", pid=os.getpid())
     os.set_blocking(1, False)
     serving = asyncio.ensure_future(server.serve())
-    await _until_stopped(server, serving)
+    code = await _until_stopped(server, serving)
+    # Not by returning: granian's threads may still ask for the interpreter, and abort if it is being
+    # taken down under them (seen in one of four ends under load). There is nothing to tidy up here.
+    os._exit(code)
 
 
-async def _until_stopped(server: Any, serving: asyncio.Future[None]) -> None:
+async def _until_stopped(server: Any, serving: asyncio.Future[None]) -> int:
+    """Return the exit code: 0 when the end was asked for, or else the parent starts another process."""
     stopped = asyncio.ensure_future(server.main_loop_interrupt.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    # A client that does not read its answer must not keep this process.
     done, _ = await asyncio.wait({serving}, timeout=_FAREWELL)
-    if not done:  # a client that does not read its answer must not keep this process
-        os._exit(0)
-    stopped.cancel()
-    serving.result()
-    if not server.interrupt_signal:
-        raise SystemExit(1)  # the worker ended by itself: the parent starts another process
+    if done:
+        serving.result()
+    return 0 if server.interrupt_signal else 1
 
 
 def _embedded(app: App, listener: int) -> Any:

@@ -203,11 +203,10 @@ class ServerProcess:
         with self._lock:
             self._ready.clear()
             asked = self._asked is child
-        log = _logger()
+        log, status = _logger(), child.returncode
         if asked:
-            log.info("server.stopped", pid=child.pid)
+            log.info("server.stopped", pid=child.pid, exit_status=status)
         else:
-            status = child.returncode
             log.error(
                 "server.died", pid=child.pid, exit_status=status, reason="it is started again"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -514,14 +515,18 @@ def test_no_answer_from_the_server_is_never_nothing(world: World) -> None:
 def test_a_stranger_at_the_port_is_no_answer(tmp_path: Path, answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def answer_twice() -> None:
-            for _ in range(2):
-                peer, _ = listener.accept()
-                with peer:
-                    peer.recv(65536)
-                    peer.sendall(answer)
+        def answer_all() -> None:
+            with contextlib.suppress(OSError):  # until the listener is shut down
+                while True:
+                    peer, _ = listener.accept()
+                    with peer, contextlib.suppress(ConnectionError):
+                        peer.recv(65536)
+                        peer.sendall(answer)
 
-        threading.Thread(target=answer_twice, daemon=True).start()
+        stranger = threading.Thread(target=answer_all)
+        stranger.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(StoreUnavailable):
             ServerPublication(url, tmp_path / "public", "web", timeout=2).look()
+        listener.shutdown(socket.SHUT_RDWR)
+        stranger.join()
