@@ -221,8 +221,8 @@ class Store(Protocol):
 class Backend:
     """A plug-in: how a kind of secrets manager is configured, and how one is opened.
 
-    `settings` is a `rotator.plugin.StoreSettings` subclass; `open` takes an instance of it and imports
-    the SDK only then.
+    `settings` returns the pydantic model of the store's options, so that naming a backend imports no
+    pydantic; `open` takes an instance of that model, and imports the SDK only then.
     """
 
     name: str

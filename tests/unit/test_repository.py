@@ -32,7 +32,21 @@ INDEX_HOSTS = tuple(
     )
 )
 
-PURE = ("algorithms", "errors", "jwks", "keys", "plan", "policy", "ring", "ring_document")
+PURE = (
+    "algorithms",
+    "clock",
+    "errors",
+    "evidence",
+    "jwks",
+    "keys",
+    "observed",
+    "plan",
+    "policy",
+    "ring",
+    "ring_document",
+    "ring_reader",
+    "transitions",
+)
 INPUT_OUTPUT_CLOCK = frozenset(
     {
         *("asyncio", "click", "http", "io", "logging", "os", "pathlib", "shutil", "socket"),
