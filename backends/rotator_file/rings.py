@@ -17,6 +17,11 @@ class FileRings:
         self._access = access
         self._key_set = key_set
 
+    @property
+    def place(self) -> str:
+        """The ring's file, for messages."""
+        return str(self._access.tree.path / self._key_set / RING)
+
     def load(self) -> Stored | None:
         """Return the ring, or None when its directory was never made or holds none. Takes no lock.
 
