@@ -275,12 +275,12 @@ def show(contenders: list[Contender]) -> None:
             )
 
 
-def main() -> None:
-    """Read the arguments and run."""
+def main(words: list[str] | None = None) -> None:
+    """Read the arguments (those of the command line unless given) and run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=1.0)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     run(arguments.rounds, arguments.seconds)
 
 
