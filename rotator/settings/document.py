@@ -55,10 +55,15 @@ class Document:
         """Return where the value of a path was written, or what is nearest above it."""
         if self._find_lines is not None:
             self._lines, self._find_lines = self._find_lines(), None
+        if path not in self._lines:
+            # A section that only the environment made.
+            for below, variable in self._variables.items():
+                if below[: len(path)] == path:
+                    return Place(self.file, variable=variable)
         for length in range(len(path), -1, -1):
             above = path[:length]
-            if variable := self._variables.get(above):
-                return Place(self.file, variable=variable)
+            if above in self._variables:
+                return Place(self.file, variable=self._variables[above])
             if line := self._lines.get(above):
                 return Place(self.file, line)
         return Place(self.file)

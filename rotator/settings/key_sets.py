@@ -165,7 +165,7 @@ class Checked:
 
     def _maybe_hmac(self) -> bool:
         """Tell whether a faulty algorithm may mean HMAC, for which the contract has fewer terms."""
-        data = self._document.data
+        data: Any = self._document.data
         for part in self._path:
             data = data[part]
         return "algorithm" in self._cut and str(data.get("algorithm", "H")).upper().startswith("H")
