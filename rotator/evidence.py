@@ -65,25 +65,46 @@ def _protect(
     for name in PROTECTIVE:
         wanted = _configured(policy, name)
         if wanted is not None:
-            protection[name] = _step_towards(protection.get(name), wanted, at)
+            item = protection.get(name)
+            ready = item.lowered_at if item is not None else None
+            protection[name] = _step_towards(item, wanted, at, ready)
     cache = _observed_cache(policy, observed)
     if cache is not None and (cache > ZERO or "observed_cache" in protection):
-        protection["observed_cache"] = _step_towards(protection.get("observed_cache"), cache, at)
+        item = protection.get("observed_cache")
+        ready = None if item is None else lowered_at("observed_cache", item, ring.in_force(policy))
+        protection["observed_cache"] = _step_towards(item, cache, at, ready)
         if protection["observed_cache"] == Protected(ZERO):
             del protection["observed_cache"]
     return replace(ring, protection=protection) if protection != ring.protection else ring
 
 
-def _step_towards(item: Protected | None, wanted: timedelta, at: datetime | None) -> Protected:
-    """Raise at once; lower once the old value has passed since the lower one was first recorded."""
+def lowered_at(name: str, item: Protected, policy: RotationPolicy) -> datetime | None:
+    """Return when a lower value comes into force, None when none is recorded.
+
+    What a cache held for the observed time is held by verifiers after that. `propagation` has room for
+    this when a configured duration is lowered, being lowered itself only after its own old value; it
+    has none for what was observed beyond it.
+
+    Args:
+        policy: with the durations in force.
+    """
+    if name == "observed_cache" and item.since is not None:
+        return item.since + policy.propagation_floor
+    return item.lowered_at
+
+
+def _step_towards(
+    item: Protected | None, wanted: timedelta, at: datetime | None, ready: datetime | None
+) -> Protected:
+    """Raise at once; lower at `ready`, when the old value has passed since the lower was recorded."""
     if item is None or wanted >= item.value:
         return Protected(wanted)
     if at is None:
         return item
     if item.lower is None:
         return Protected(item.value, wanted, at)
-    if item.lowered_at is not None and at >= item.lowered_at:
-        return _step_towards(Protected(item.lower), wanted, at)
+    if ready is not None and at >= ready:
+        return _step_towards(Protected(item.lower), wanted, at, None)
     # A still lower wish waits its turn, so that two replicas that differ do not restart each other.
     return replace(item, lower=max(item.lower, wanted))
 
@@ -103,15 +124,15 @@ def _observed_cache(policy: RotationPolicy, observed: Observed) -> timedelta | N
 
 
 def _hold(ring: KeyRing, observed: Observed) -> KeyRing:
-    """Remember what each signing target was last seen with."""
+    """Remember what each signing target was last seen with, and may be given from now on."""
     holders = dict(ring.holders)
+    # This tick, or one that loaded the same ring, may deliver the active key after the look.
+    active = {ring.active.kid} if ring.active is not None else set()
     for name, sighting in observed.signing():
         if sighting.answered:
-            holders[name] = tuple(sorted({*sighting.kids, *sighting.strangers}))
+            holders[name] = tuple(sorted({*sighting.kids, *sighting.strangers, *active}))
         else:
-            # A target that never answered may hold the key that is active now, at the least.
-            active = ring.active
-            holders.setdefault(name, (active.kid,) if active else ())
+            holders.setdefault(name, tuple(active))
     return replace(ring, holders=holders) if holders != dict(ring.holders) else ring
 
 
@@ -138,7 +159,7 @@ def _note_announcement(
 ) -> KeyRing:
     was, stands = before.announced_at(required), after.announced_at(required)
     if was is None and stands is not None:
-        return ring.noting(Entry(stands, "key.announced", after.kid, "seen everywhere"))
+        return ring.noting(Entry(at or stands, "key.announced", after.kid, "seen everywhere"))
     if was is not None and stands is None:
         gone = ", ".join(sorted(set(before.announced) - set(after.announced)))
         reason = f"missing at {gone}; announced since {was:%Y-%m-%dT%H:%M:%SZ}"

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from rotator.evidence import lowered_at
 from rotator.jwks import MAX_JWKS_BYTES, estimated_size
 from rotator.observed import Observed
 from rotator.policy import RotationPolicy, Standby
@@ -280,13 +281,20 @@ def _promote_first(s: Situation, candidates: tuple[Key, ...]) -> Iterator[Step]:
         yield s.blocked(Reason.NOT_ANNOUNCED, key.kid, key.pending_at, f"not seen at {missing}")
         return
     ready = since
-    if s.ring.in_phase(Phase.RETIRING):
-        # Keys taken over from somebody else: there are verifiers, and they have caches.
+    if s.ring.in_phase(Phase.RETIRING) or _published_before(s.ring, key):
+        # Keys taken over, or a first key that was discarded: verifiers may have cached those.
         ready = since + s.policy.propagation_wait
     if s.now < ready:
-        yield s.wait(Reason.PROPAGATING, key.kid, ready, "verifiers know the keys taken over only")
+        yield s.wait(Reason.PROPAGATING, key.kid, ready, "verifiers may know earlier keys only")
         return
     yield _promotion(s, key, Reason.FIRST_ANNOUNCED, ready)
+
+
+def _published_before(ring: KeyRing, first: Key) -> bool:
+    """True when verifiers may have been told of another key before the first one."""
+    told = {key.kid for key in ring.keys if key.pending_at is not None}
+    told |= {entry.kid for entry in ring.history if entry.event == "key.created"}
+    return bool(told - {first.kid})
 
 
 def _promotion_wanted(
@@ -406,6 +414,7 @@ def _deadlines(ring: KeyRing, policy: RotationPolicy) -> Iterator[datetime]:
     if active is not None and not ring.in_phase(Phase.PENDING, Phase.CREATING):
         due = (active.activated_at or active.created_at) + policy.rotate_every
         yield due - policy.creation_lead if policy.standby is Standby.JUST_IN_TIME else due
-    for item in ring.protection.values():
-        if item.lowered_at is not None:
-            yield item.lowered_at
+    for name, item in ring.protection.items():
+        lowered = lowered_at(name, item, policy)
+        if lowered is not None:
+            yield lowered
