@@ -6,7 +6,7 @@ and verifiers lose a key only after signers were given its successor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,6 +46,7 @@ class Mender:
         outrun: somebody else was faster in this tick.
         written: what was written.
         failures: by target, what went wrong; one failing target never keeps another waiting.
+        unfit: pending keys that could not be announced because their material is not theirs (rule 3).
     """
 
     ring: KeyRing
@@ -60,6 +61,7 @@ class Mender:
     outrun: bool = False
     written: list[Written] = field(default_factory=list)
     failures: dict[str, RotatorError] = field(default_factory=dict)
+    unfit: list[str] = field(default_factory=list)
     _materials: dict[str, Secret] = field(default_factory=dict)
 
     def mend(self, seen: Sequence[Seen]) -> None:
@@ -133,8 +135,17 @@ class Mender:
     def _announcement(self, item: Seen, wanted: Sequence[Key], leaving: Sequence[Key]) -> Document:
         if item.target.kind is DocumentKind.JWKS:
             return jwks_document(self.ring, self.policy, leaving)
-        pairs = [(key, self._material(key)) for key in (*wanted, *leaving)]
+        pairs = [pair for key in (*wanted, *leaving) for pair in self._pair(key)]
         return verification_document(self.ring, pairs, self.keys)
+
+    def _pair(self, key: Key) -> Iterator[tuple[Key, Secret]]:
+        """Yield a key with its material; a key that never signed must not keep the others from verifiers."""
+        try:
+            yield key, self._material(key)
+        except StoreCorrupt:
+            if key.phase is not Phase.PENDING:
+                raise
+            self.unfit.append(key.kid)
 
     def _deliver(self, item: Seen) -> Seen:
         active = self.ring.active

@@ -114,7 +114,9 @@ class View:
         latest = self.ring.latest
         if self.observed.suspicious and latest is not None:
             return latest
-        return stamp(self.ring, self.site.clock.now())
+        # Evidence may have cleared the latest date itself: what was loaded counts as well.
+        now = self.site.clock.now()
+        return max(stamp(self.ring, now), stamp(self.loaded, now))
 
     def swap(self) -> None:
         """Save the ring, one revision up, if nobody else did since it was loaded.
@@ -150,6 +152,10 @@ class View:
         )
         if self.ring.revision:
             mender.mend(self.seen)
+        if mender.unfit:
+            from rotator.steps import discard_unfit
+
+            discard_unfit(self, mender.unfit)
         found = {**failures, **_failing_targets(self.seen), **mender.failures}
         retry_at = memory.remember(found, [item.target.name for item in self.seen], elapsed)
         telling.writes(site, self.ring, mender.written)

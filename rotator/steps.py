@@ -12,7 +12,7 @@ from rotator.reconcile import View, update
 from rotator.ring import Key, KeyRing, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SELF_TEST_FAILED = "self-test failed"
 
@@ -71,6 +71,19 @@ def self_test(view: View, key: Key) -> bool:
         return False
     material = view.site.material.get(key.locator, key.kid)
     return material is not None and view.site.keys.proves(key, material)
+
+
+def discard_unfit(view: View, kids: Iterable[str]) -> None:
+    """Discard pending keys whose material turned out not to be theirs (rule 3)."""
+    for kid in dict.fromkeys(kids):
+
+        def change(ring: KeyRing, kid: str = kid) -> KeyRing | None:
+            found = ring.find(kid)
+            if found is None or found.phase is not Phase.PENDING:
+                return None
+            return _discarded(view, ring, kid, SELF_TEST_FAILED)
+
+        update(view, change)
 
 
 def _create(view: View, step: Step) -> dict[str, RotatorError]:
