@@ -162,7 +162,8 @@ def _due(
         # Each tick destroys one; two ticks may be needed for each.
         return max(filter(None, (key.destroy_after, key.ended_at)), default=now)
     if key.phase is Phase.CREATING:
-        return key.created_at + policy.create_timeout + policy.resync
+        began = max(now - healthy_for, key.created_at)
+        return began + policy.create_timeout + 2 * policy.resync
     if key.phase is not Phase.RETIRING or key.kid in ring.pins or ring.active is None:
         return None
     if key.superseded_at is not None:
