@@ -91,8 +91,10 @@ def _unexpected(error: BaseException) -> RotatorError:
 def _refuse(error: RotatorError, options: Mapping[str, Any]) -> int:
     from rotator.cli.console import Console
 
+    code: int = options["fault"] or error.exit_code
+    error.exit_code = code  # so that `--json` says it too
     Console(options).refuse(error)
-    return error.exit_code
+    return code
 
 
 def _usage(error: Any) -> RotatorError:

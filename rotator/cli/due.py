@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rotator.cli.options import Options
 from rotator.cli.session import Events, Result, Session
 from rotator.cli.views import failures_view, in_words, step_view, written_in
-from rotator.errors import RotatorError
 
 if TYPE_CHECKING:
     from rotator.keyset import Site
@@ -20,7 +20,23 @@ FAULT: Final = 255
 """systemd skips a unit silently when ExecCondition= exits with 1 to 254; 255 makes it fail."""
 
 
-@click.command()
+class _DueCommand(click.Command):
+    """Makes every fault a 255, misspelt words included."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Note the exit code of faults before the words are read."""
+        if parent is not None:
+            parent.ensure_object(Options)["fault"] = FAULT
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=_DueCommand)
 @click.argument("key_sets", metavar="[KEY_SET]...", nargs=-1)
 @click.pass_obj
 def due(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
@@ -29,13 +45,8 @@ def due(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
     Exit 0: something is due at one of the key sets. 1: nothing is. 255: any fault, such as a store
     that does not answer. Nothing is written. For systemd's ExecCondition=.
     """
-    try:
-        session = Session(options)
-        names = session.chosen(key_sets)
-    except RotatorError as error:
-        # Any fault is 255 here, and systemd must not take it for "not due".
-        error.exit_code = FAULT
-        raise
+    session = Session(options)
+    names = session.chosen(key_sets)
     with session.assembly() as assembly:
         results = session.each(names, lambda name: _one(session, assembly.site(name)))
     for result in results:

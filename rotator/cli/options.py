@@ -11,10 +11,15 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 class Options(dict[str, Any]):
-    """What was said for all commands: `config`, `json`, `log_level`, `log_format`, `color`."""
+    """What was said for all commands: `config`, `json`, `log_level`, `log_format`, `color`.
+
+    `fault` is what a command ends with instead of an error's own exit code, None for most.
+    """
 
     def __init__(self) -> None:
-        super().__init__(config=None, json=False, log_level=None, log_format="auto", color="auto")
+        super().__init__(
+            config=None, json=False, log_level=None, log_format="auto", color="auto", fault=None
+        )
 
 
 def add_common(command: click.Command, *, root: bool = False) -> click.Command:

@@ -121,9 +121,7 @@ class Bench:
             "deliver": deliver,
         }
         if verified:
-            deliver.append(
-                {"to": "files", "path": f"signing/{name}-v", "document": "verification"}
-            )
+            deliver.append({"to": "files", "path": f"signing/{name}-v", "document": "verification"})
         else:
             document["publish"] = [{"to": "file", "path": f"jwks/{name}/jwks.json"}]
         return document | dict(self.key_set)
@@ -205,7 +203,9 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 def schemas() -> dict[str, Any]:
     """Return the schemas of `docs/json.md` by format, each with the shared definitions."""
     text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
-    blocks = [json.loads(found) for found in re.findall(r"```json schema\n(.*?)```", text, re.DOTALL)]
+    blocks = [
+        json.loads(found) for found in re.findall(r"```json schema\n(.*?)```", text, re.DOTALL)
+    ]
     shared = blocks.pop(0)
     return {block["properties"]["format"]["const"]: {**block, **shared} for block in blocks}
 
