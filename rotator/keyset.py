@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -31,10 +31,16 @@ class Emit(Protocol):
 
 @dataclass(slots=True)
 class Failing:
-    """A target that failed, how often in a row, and when (CLOCK_BOOTTIME) it is tried again."""
+    """A target that fails: why, how often in a row, and when (CLOCK_BOOTTIME) it is tried again.
 
+    `write` is True when it answers and does not take, or does not keep, what is written: only then are
+    writes held back until `again_at`, and only a look that shows the right document ends it.
+    """
+
+    error: RotatorError
     count: int
     again_at: timedelta
+    write: bool
 
 
 @dataclass(slots=True)
@@ -86,24 +92,41 @@ class Memory:
         return -clock_skew <= now - said <= (elapsed - last) + clock_skew
 
     def remember(
-        self, failures: Iterable[str], names: Iterable[str], elapsed: timedelta
+        self,
+        looks: Mapping[str, RotatorError],
+        writes: Mapping[str, RotatorError],
+        elapsed: timedelta,
     ) -> timedelta | None:
-        """Remember which targets fail, so that each next try comes later; return when the first comes."""
-        failing = set(failures)
-        for name in names:
-            if name not in failing:
-                self.failing.pop(name, None)
-            elif self.may_try(name, elapsed):
-                before = self.failing.get(name)
-                count = before.count + 1 if before else 1
-                pause = min(_FIRST_PAUSE * 2 ** min(count - 1, 20), _LONGEST_PAUSE)
-                self.failing[name] = Failing(count, elapsed + pause)
+        """Remember which targets fail, so that each next try comes later; return when the first comes.
+
+        Args:
+            looks: why targets gave no answer, or not one of ours.
+            writes: why targets did not take what was written.
+        """
+        found = {**looks, **writes}
+        self.failing = {name: item for name, item in self.failing.items() if name in found}
+        for name, error in found.items():
+            before = self.failing.get(name)
+            if before is not None and elapsed < before.again_at:
+                continue
+            count = before.count + 1 if before else 1
+            pause = min(_FIRST_PAUSE * 2 ** min(count - 1, 20), _LONGEST_PAUSE)
+            # Without its traceback, whose frames may hold key material.
+            kept = error.with_traceback(None)
+            self.failing[name] = Failing(kept, count, elapsed + pause, name in writes)
         return min((item.again_at for item in self.failing.values()), default=None)
 
-    def may_try(self, name: str, elapsed: timedelta) -> bool:
-        """True when a target did not fail lately."""
+    def unproven(self, written: Iterable[str]) -> dict[str, RotatorError]:
+        """Return which targets failed to keep a write before, and were just written to again."""
+        failing = {name: item for name, item in self.failing.items() if item.write}
+        return {name: failing[name].error for name in written if name in failing}
+
+    def deferred(self, name: str, elapsed: timedelta) -> RotatorError | None:
+        """Return why a target is not written to yet, None when it may be."""
         failing = self.failing.get(name)
-        return failing is None or elapsed >= failing.again_at
+        if failing is None or not failing.write or elapsed >= failing.again_at:
+            return None
+        return failing.error
 
 
 @dataclass(slots=True)

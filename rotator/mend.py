@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rotator.documents import jwks_document, signing_document, verification_document
-from rotator.errors import Conflict, RotatorError, StoreCorrupt, StoreError, TargetFailing
+from rotator.errors import Conflict, RotatorError, StoreCorrupt, TargetFailing
 from rotator.keys import KeyMaker
 from rotator.look import Seen
 from rotator.observed import DocumentKind
@@ -38,7 +38,7 @@ class Mender:
 
     Attributes:
         fence: called before each write; raises `Conflict` when this tick has stalled for too long.
-        may_try: False for a target that failed lately and is not due for another try.
+        deferred: why a target that failed to take a write lately is not tried again yet, or None.
         look: looks at one target again, for the token of what was just written.
         wrote: by target, the revision written there in the last tick of this process; a target that
             shows something else now does not keep what it is given.
@@ -54,7 +54,7 @@ class Mender:
     material: MaterialStore
     keys: KeyMaker
     fence: Callable[[], None]
-    may_try: Callable[[str], bool]
+    deferred: Callable[[str], RotatorError | None]
     look: Callable[[Seen], Seen]
     wrote: dict[str, int] = field(default_factory=dict)
     conflicts: dict[str, int] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Mender:
 
     def _attempt(self, item: Seen, act: Callable[[Seen], Seen]) -> Seen:
         name = item.target.name
-        if name in self.failures or item.sighting.foreign or not self.may_try(name):
+        if name in self.failures or item.sighting.foreign:
             return item
         try:
             return act(item)
@@ -99,7 +99,7 @@ class Mender:
             else:
                 self.outrun = True
             return item
-        except (StoreError, TargetFailing) as error:
+        except RotatorError as error:
             self.failures[name] = error
             return item
 
@@ -161,6 +161,9 @@ class Mender:
 
     def _write(self, item: Seen, document: Document, keys: Sequence[Key]) -> None:
         name = item.target.name
+        not_yet = self.deferred(name)
+        if not_yet is not None:
+            raise not_yet.with_traceback(None)
         again = name not in {entry.target for entry in self.written}
         if again and self.wrote.pop(name, None) == self.ring.revision:
             raise TargetFailing(

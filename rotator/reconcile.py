@@ -145,7 +145,7 @@ class View:
             site.material,
             site.keys,
             self.fence,
-            lambda name: memory.may_try(name, elapsed),
+            lambda name: memory.deferred(name, elapsed),
             lambda item: look_at(item.target, self.ring, site.keys, site.clock),
             memory.wrote,
             memory.conflicts,
@@ -156,8 +156,11 @@ class View:
             from rotator.steps import discard_unfit
 
             discard_unfit(self, mender.unfit)
-        found = {**failures, **_failing_targets(self.seen), **mender.failures}
-        retry_at = memory.remember(found, [item.target.name for item in self.seen], elapsed)
+        looks = _failing_targets(self.seen)
+        unproven = memory.unproven(item.target for item in mender.written)
+        writes = {**unproven, **mender.failures}
+        retry_at = memory.remember(looks, writes, elapsed)
+        found = {**failures, **looks, **writes}
         telling.writes(site, self.ring, mender.written)
         telling.failures(site, found)
         changed = self.swapped or bool(mender.written) or mender.outrun
