@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from rotator_file.store import FileStore
 from tests.campaign.processes import (
     HTTP_CACHE,
     ROTATE_EVERY,
@@ -91,6 +92,11 @@ class Replicas:
                 self.running[number].send(signal.SIGCONT)
                 del self.stopped[number]
 
+    def keep_logs(self, home: Path) -> None:
+        """Write what everybody said beside the store, for whoever looks into a failure."""
+        for number, daemon in enumerate((*self.past, *self.running)):
+            (home / f"daemon-{number}.log").write_bytes(b"".join(daemon.err.lines))
+
     def count(self, event: str) -> int:
         """How often an event was logged by anybody who ever ran."""
         return sum(daemon.count(event) for daemon in (*self.past, *self.running))
@@ -130,6 +136,7 @@ def test_nothing_is_lost_and_nothing_rejected(tmp_path: Path) -> None:
         finally:
             for pair in pairs.values():
                 pair.kill()
+            replicas.keep_logs(tmp_path)
         assert [daemon.end() for daemon in replicas.running] == [143, 143]
     told = {name: f"{len(item['kids'])} keys" for name, item in found.items()}
     sys.stdout.write(
@@ -153,8 +160,10 @@ def settled(home: Path, name: str) -> bool:
 def whole(home: Path, name: str, document: Path) -> None:
     """The material is that of the ring's keys, no more and no less, and signers hold the active one."""
     ring = ring_of(home, name)
-    kids = {key["kid"] for key in ring["keys"]}
-    material = {path.stem for path in (home / "store" / name / "material").iterdir()}
-    assert material == kids
+    material = FileStore(home / "store").material(name)
+    for key in ring["keys"]:
+        assert material.get(key["locator"], key["kid"]) is not None
+    kept = list((home / "store" / name / "material").iterdir())
+    assert len(kept) == len(ring["keys"])
     active = [key["kid"] for key in ring["keys"] if key["phase"] == "active"]
     assert f'"kid": "{active[0]}"' in document.read_text().replace('":"', '": "')

@@ -24,7 +24,7 @@ from rotator.keyset import Site
 from rotator.policy import RotationPolicy, broken_clauses
 from rotator.publication import FilePublication
 from rotator.ring import Phase
-from rotator.ring_document import read_ring
+from rotator.ring_reader import read_ring
 from rotator.stores import (
     Document,
     DocumentKind,
