@@ -23,6 +23,7 @@ from rotator.settings.result import KeySetSettings, ServerSettings, Settings, St
 from rotator.settings.stores import check_store, option_names
 from rotator.settings.together import check_together
 from rotator.settings.validate import known_at, validate, without_nulls
+from rotator.settings.values import path_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +190,8 @@ class Loader:
     def _key_set_files(self) -> dict[str, Path]:
         """Return the files of `key_sets_dir` by the name of their key set."""
         named = self.main.data.get("key_sets_dir")
-        if not isinstance(named, str) or not named:
-            return {}
+        if not isinstance(named, str) or not named or path_problem(named):
+            return {}  # the model says why
         directory = self.directory / Path(named).expanduser()
         files: dict[str, Path] = {}
         try:

@@ -19,6 +19,7 @@ from rotator.settings.values import (
     MaxAge,
     Mode,
     Name,
+    PathText,
     PositiveDuration,
     Seconds,
     Text,
@@ -126,7 +127,7 @@ class Deliver(Model):
     """One delivery."""
 
     to: Literal["files"] = Field(description="The kind of target: a directory of files.")
-    path: Text = Field(description="The directory.")
+    path: PathText = Field(description="The directory.")
     document: Literal["signing", "verification"] = Field(
         "signing",
         description="What is delivered: the signing document, or for HMAC verifiers the verification document.",
@@ -141,7 +142,7 @@ class Publish(Model):
     """One publication."""
 
     to: Literal["file"] = Field(description="The kind of target: one file.")
-    path: Text = Field(description="The file.")
+    path: PathText = Field(description="The file.")
     mode: Mode | None = Field(None, description="The mode of the file. Default: '0644'.")
 
 
@@ -194,7 +195,7 @@ class Root(Model):
     )
     stores: dict[str, Any] = Field({}, description="The secrets managers, by name.")
     key_sets: dict[str, Any] = Field({}, description="The key sets, by name.")
-    key_sets_dir: Text | None = Field(
+    key_sets_dir: PathText | None = Field(
         None, description="A directory with one file per key set, named after it, for fleets."
     )
     combine: dict[str, list[Name]] = Field(
@@ -203,7 +204,7 @@ class Root(Model):
     server: Server | None = Field(
         None, description="The built-in HTTP server; without it nothing listens."
     )
-    state_dir: Text | None = Field(
+    state_dir: PathText | None = Field(
         None,
         description="Where rotator keeps what is public or can be made again. Default: `/var/lib/rotator` for a configuration below `/etc`, else `.rotator` beside it.",
     )

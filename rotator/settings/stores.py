@@ -13,6 +13,7 @@ from rotator.settings.faults import Fault, nearest
 from rotator.settings.models import Store
 from rotator.settings.result import StoreSettings
 from rotator.settings.validate import validate
+from rotator.settings.values import path_problem
 from rotator.stores import backend_names, find_backend
 
 
@@ -36,11 +37,13 @@ def check_store(
     options, cut = validate(options_model, document, path, faults, values=given, secret=True)
     if options is None or cut:
         return None
-    changes = {
-        key: Path(os.path.normpath(directory / value.expanduser()))
-        for key in options_model.model_fields
-        if isinstance(value := getattr(options, key), Path)
-    }
+    changes: dict[str, Path] = {}
+    for key in options_model.model_fields:
+        if isinstance(value := getattr(options, key), Path):
+            if problem := path_problem(str(value)):
+                faults.append(document.fault((*path, key), problem))
+            else:
+                changes[key] = Path(os.path.normpath(directory / value.expanduser()))
     return StoreSettings(
         name, model.backend, options.model_copy(update=changes) if changes else options
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from rotator.algorithms import ALGORITHMS
 from rotator.policy import ZERO
@@ -85,6 +86,29 @@ def _url(value: object) -> str:
     return value
 
 
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("holds a control character; take it out")
+    return value
+
+
+def path_problem(value: str) -> str:
+    """Say why a path cannot be one; nothing when it can."""
+    if not value.isprintable():
+        return "holds a control character; take it out"
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        return f"nobody knows the home directory `{value.partition('/')[0]}`; write it out"
+    return ""
+
+
+def _path(value: str) -> str:
+    if problem := path_problem(value):
+        raise ValueError(problem)
+    return value
+
+
 def _schema(pattern: str, *examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
 
@@ -104,5 +128,6 @@ Listen = Annotated[
     _schema(r"^.+:\d{1,5}$", "127.0.0.1:8080", "[::1]:8080"),
 ]
 Url = Annotated[str, PlainValidator(_url), WithJsonSchema({"type": "string", "format": "uri"})]
-Text = Annotated[str, Field(min_length=1, max_length=4096)]
+Text = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_printable)]
+PathText = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_path)]
 Name = Annotated[str, Field(min_length=1, max_length=63)]

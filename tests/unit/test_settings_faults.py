@@ -184,6 +184,7 @@ def test_all_at_once(tmp_path: Path) -> None:
         ("first_run: never", "first_run", "'auto' or 'operator'"),
         ("store: elsewhere", "store", "there is no store 'elsewhere'"),
         ("issuer: 7", "issuer", "must be text"),
+        ('issuer: "a\\0b"', "issuer", "control character"),
         ("probes: ['ftp://x/y']", "probes.0", "https://"),
         ("probes: ['https://me:pw@x/y']", "probes.0", "no user name or password"),
         ("probes: ['not a url']", "probes.0", "must be a URL"),
@@ -208,6 +209,8 @@ def test_one_key_set(tmp_path: Path, lines: str, at: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("targets", "said"),
     [
+        ('    deliver: [{to: files, path: "s\\0"}]\n    publish: [{to: file, path: j}]\n', "control character"),
+        ("    deliver: [{to: files, path: ~nobody-here/s}]\n    publish: [{to: file, path: j}]\n", "the home directory `~nobody-here`"),
         ("    publish: [{to: file, path: j.json}]\n", "no signer could ever get a key"),
         ("    deliver: [{to: files, path: s}]\n", "there is nothing to look at"),
         ("    deliver: [{to: files, path: s}, {to: files, path: v, document: verification}]\n    publish: [{to: file, path: j}]\n", "verification` document is for HMAC"),
@@ -326,6 +329,11 @@ def test_version(tmp_path: Path, text: str, at: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "at", "said"),
     [
+        (
+            "version: 1\nstores: {a: {backend: file, path: ~nobody-here/x}}\nkey_sets: {}\n",
+            "stores.a.path",
+            "the home directory `~nobody-here`",
+        ),
         (
             "version: 1\nkey_sets: {}\nstores: {local: {backend: file, path: s}}\n",
             "key_sets",
