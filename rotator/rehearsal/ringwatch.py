@@ -12,7 +12,7 @@ from rotator.rehearsal.walls import KeySetShelf
 from rotator.ring import ENDED, Key, KeyRing, Phase
 from rotator.ring_document import read_ring
 
-_MAY_FOLLOW: Final = {
+_MAY_FOLLOW: Final[dict[Phase | None, set[Phase | None]]] = {
     None: {Phase.CREATING, Phase.RETIRING},
     Phase.CREATING: {Phase.PENDING, Phase.DISCARDED, Phase.REVOKED},
     Phase.PENDING: {Phase.ACTIVE, Phase.DISCARDED, Phase.REVOKED},
@@ -29,6 +29,8 @@ class RingWatch:
 
     Attributes:
         restoring: True while an operator restores a ring: then only what holds of any ring is asked.
+        lossy: a ring was restored: material that only the lost one knew may lie about.
+        urgent: a revocation is under way, which no hold stops.
         max_keys: the largest `max_keys` that any replica is configured with.
         sabotaged: kids whose material the world itself damaged.
     """
@@ -37,6 +39,8 @@ class RingWatch:
         self.key_set = key_set
         self.promise = promise
         self.restoring = False
+        self.lossy = False
+        self.urgent = False
         self.max_keys = 0
         self.gone: set[str] = set()
         self.ring = KeyRing(key_set)
@@ -59,7 +63,8 @@ class RingWatch:
         if new.revision != old.revision + 1:
             broken(f"revision {new.revision} follows {old.revision}")
         for kid in {key.kid for key in (*old.keys, *new.keys)}:
-            self._judge_key(old.find(kid), new.find(kid), kid)
+            if not (new.active and new.active.kid == kid and _revoked_now(old, new)):
+                self._judge_key(old.find(kid), new.find(kid), kid)
         if old.latest is not None and new.clock_confirmed_at == old.clock_confirmed_at:
             early = [date for date in _dates(new) - _dates(old) if date < old.latest]
             if early:
@@ -69,7 +74,7 @@ class RingWatch:
             broken("no key is published any more")
         if self.max_keys and len(new.published) > max(self.max_keys, len(old.published)):
             broken(f"{len(new.published)} keys are published, {self.max_keys} are allowed")
-        if old.hold and new.hold and not (old.promote and old.promote.urgent):
+        if old.hold and new.hold and not self.urgent and not (old.promote and old.promote.urgent):
             self._judge_hold(old, new)
 
     def _judge_key(self, old: Key | None, new: Key | None, kid: str) -> None:
@@ -103,7 +108,7 @@ class RingWatch:
         active, before = new.active, old.active
         if active is None or (before is not None and before.kid == active.kid):
             return
-        if (before is not None and before.kid in revoked) or self.restoring:
+        if revoked or self.restoring:
             self.promise.early.add(active.kid)
 
 

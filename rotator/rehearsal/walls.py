@@ -71,6 +71,7 @@ class MemoryStore:
 
     Attributes:
         fault: what is wrong with it.
+        numbered: True when places for material are numbered, and used again and again.
         witness: True when it says what the time is, as a server elsewhere would.
         saved: called after each save with the key set, the bytes before, and the bytes after.
     """
@@ -79,6 +80,7 @@ class MemoryStore:
         self.true = true
         self.fault = Fault.NONE
         self.witness = False
+        self.numbered = False
         self.saved: Callable[[str, bytes | None, bytes], None] = lambda _name, _old, _new: None
         self.shelves: dict[str, KeySetShelf] = {}
 
@@ -166,7 +168,9 @@ class MemoryMaterial:
     key_set: str
 
     def allocate(self, kid: str, taken: frozenset[str]) -> str:
-        """Return the first free number."""
+        """Return a place named after the key, or the first free number."""
+        if not self.store.numbered:
+            return f"key-{kid}"
         number = 1
         while f"slot-{number}" in taken:
             number += 1

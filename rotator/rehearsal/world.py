@@ -161,9 +161,9 @@ class World:
         """The ring as the store has it."""
         return self.watch.ring
 
-    def emit(self, _level: str, event: str, **fields: Any) -> None:
+    def emit(self, level: str, event: str, **fields: Any) -> None:
         """Keep the last events."""
-        self.events = [*self.events[-200:], (self.true.now, event, fields)]
+        self.events = [*self.events[-200:], (self.true.now, event, {"level": level, **fields})]
 
     def place(self, name: str, kind: DocumentKind, *, conditional: bool = True) -> Place:
         """Make a place that everybody reads."""
@@ -210,7 +210,7 @@ class World:
         """Ask what must hold at any moment: no material without a locator in the ring."""
         shelf = self.store.shelf(self.key_set)
         lost = orphans(self.ring, shelf)
-        if lost and not self.watch.restoring:
+        if lost and not self.watch.lossy:
             self.promise.broken(f"material at {sorted(lost)} that the ring does not know")
 
     def settle(self, processes: Iterable[Process] | None = None, most: int = 40) -> list[Outcome]:

@@ -152,7 +152,7 @@ def changes_policy(scene: Scene, rng: random.Random) -> None:
     else:
         value = getattr(old, name) * rng.choice((0, 0.1, 0.5, 2, 5)) + seconds(rng.choice((0, 5)))
         value = timedelta(seconds=round(value.total_seconds()))
-        new = tight(replace(old, **{name: value}))
+        new = tight(old.with_durations({name: value}))
         new = new if rng.random() < 0.5 else loose(rng, new)
     if rng.random() < 0.2:
         new = replace(new, standby=rng.choice(list(Standby)))

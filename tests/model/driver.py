@@ -9,13 +9,13 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tests.model import actions
+from tests.model import actions, commands
 from tests.model.actions import Action
 from tests.model.scene import Scene, make_scene
 
 Move = tuple[str, int]
 
-WEIGHTS: dict[str, int] = {
+WEIGHTS: dict[str, float] = {
     "ticks": 20,
     "begins": 6,
     "goes_on": 10,
@@ -36,12 +36,24 @@ WEIGHTS: dict[str, int] = {
     "a_cdn_keeps_longer": 1,
     "clocks_are_set": 1,
     "a_quiet_time": 1,
+    "holds": 1,
+    "releases": 2,
+    "pins": 1,
+    "unpins": 1,
+    "rotates_now": 2,
+    "revokes": 1,
+    "an_emergency": 0.3,
+    "rolls_back": 1,
+    "confirms_clocks": 0.5,
+    "a_backup_is_taken": 1,
+    "a_backup_is_made_the_truth": 0.5,
+    "the_ring_is_lost": 1,
 }
 
 
 def action(name: str) -> Action:
     """Return an action by its name."""
-    found: Action = getattr(actions, name)
+    found: Action = getattr(commands if hasattr(commands, name) else actions, name)
     return found
 
 

@@ -88,6 +88,7 @@ def make_scene(seed: int) -> Scene:
     policy = random_policy(rng, kinds)
     world = World(policy, seed)
     world.store.witness = rng.random() < 0.4
+    world.store.numbered = rng.random() < 0.5
     announcing = DocumentKind.VERIFICATION if kinds is _SYMMETRIC else DocumentKind.JWKS
     names = []
     for number in range(rng.choice((1, 1, 2))):
@@ -99,7 +100,7 @@ def make_scene(seed: int) -> Scene:
         conditional = rng.random() < 0.8
         place = world.place(f"signing-{number}", DocumentKind.SIGNING, conditional=conditional)
         names.append(place.name)
-    probes = ()
+    probes: tuple[str, ...] = ()
     if announcing is DocumentKind.JWKS:
         probes = tuple(name for name in names if name.startswith("jwks") and rng.random() < 0.5)
         if rng.random() < 0.4:

@@ -1,0 +1,138 @@
+"""Every operator command, as actions of the model."""
+
+from __future__ import annotations
+
+import random
+
+from rotator import operations
+from rotator.errors import RotatorError
+from rotator.observed import DocumentKind
+from rotator.reconcile import tick
+from rotator.rehearsal.walls import Fault
+from rotator.rehearsal.world import Process
+from rotator.ring import Phase
+from rotator.ring_document import read_ring
+from tests.model.actions import command
+from tests.model.scene import Scene
+
+
+def some_kid(scene: Scene, rng: random.Random, *phases: Phase) -> str | None:
+    """Return the kid of some key of the ring, None when there is none."""
+    keys = scene.world.ring.in_phase(*(phases or (Phase.PENDING, Phase.ACTIVE, Phase.RETIRING)))
+    return rng.choice(keys).kid if keys else None
+
+
+def holds(scene: Scene, rng: random.Random) -> None:
+    """`rotator hold`."""
+    command(scene, lambda site: operations.hold(site, "model"), rng)
+
+
+def releases(scene: Scene, rng: random.Random) -> None:
+    """`rotator release`."""
+    command(scene, operations.release, rng)
+
+
+def pins(scene: Scene, rng: random.Random) -> None:
+    """`rotator pin`."""
+    if kid := some_kid(scene, rng):
+        command(scene, lambda site: operations.pin(site, kid, "model"), rng)
+
+
+def unpins(scene: Scene, rng: random.Random) -> None:
+    """`rotator unpin`."""
+    pinned = sorted(scene.world.ring.pins)
+    if pinned:
+        kid = rng.choice(pinned)
+        command(scene, lambda site: operations.unpin(site, kid), rng)
+
+
+def rotates_now(scene: Scene, rng: random.Random) -> None:
+    """`rotator rotate --now`, of the current key or of one that was."""
+    kid = some_kid(scene, rng) if rng.random() < 0.3 else None
+    command(scene, lambda site: operations.order_promotion(site, kid, "model"), rng)
+
+
+def revokes(scene: Scene, rng: random.Random) -> None:
+    """`rotator revoke`, of one key or two."""
+    kids = {kid for _ in range(rng.choice((1, 1, 2))) if (kid := some_kid(scene, rng))}
+    if kids:
+        scene.world.watch.urgent = True
+        command(scene, lambda site: operations.revoke(site, sorted(kids), "model"), rng)
+        scene.world.watch.urgent = False
+
+
+def an_emergency(scene: Scene, rng: random.Random) -> None:
+    """`rotator rotate --emergency`."""
+    watch = scene.world.watch
+    watch.urgent = True
+    watch.restoring = not watch.ring.published  # with nothing to revoke, its key comes from nowhere
+    try:
+        command(scene, lambda site: operations.emergency(site, "model"), rng)
+    finally:
+        watch.restoring = watch.urgent = False
+
+
+def rolls_back(scene: Scene, rng: random.Random) -> None:
+    """`rotator rollback`."""
+    command(scene, lambda site: operations.roll_back(site, "model"), rng)
+
+
+def confirms_clocks(scene: Scene, rng: random.Random) -> None:
+    """`rotator recover --clock`, given when every clock is right."""
+    if not scene.jumped:
+        command(scene, operations.confirm_clock, rng)
+
+
+def a_backup_is_taken(scene: Scene, _rng: random.Random) -> None:
+    """Somebody saves the ring."""
+    ring = scene.world.store.shelf(scene.world.key_set).ring
+    if ring is not None:
+        scene.old_rings = [*scene.old_rings[-5:], ring]
+
+
+def a_backup_is_made_the_truth(scene: Scene, rng: random.Random) -> None:
+    """The ring is lost, or an older one is there, and `rotator recover --ring` ends this."""
+    world = scene.world
+    if not scene.old_rings or scene.standing() or world.store.numbered or scene.jumped:
+        return
+    if world.store.fault is not Fault.NONE:
+        return
+    backup, before = rng.choice(scene.old_rings), world.store.shelf(world.key_set).ring
+    left = rng.choice((before, backup, None))
+    world.store.put_back(world.key_set, left)
+    world.watch.restoring = True
+    try:
+        answer = command(scene, lambda site: operations.restore(site, backup, ()))
+    finally:
+        world.watch.restoring = False
+    if isinstance(answer, RotatorError) or answer is None:
+        if world.store.shelf(world.key_set).ring != left:
+            world.promise.broken("a refused restore changed the ring")
+        world.store.put_back(world.key_set, before)
+    else:
+        scene.old_rings = []
+        world.watch.lossy = True
+        for process in world.processes:
+            process.restart()
+
+
+def the_ring_is_lost(scene: Scene, rng: random.Random) -> None:
+    """The ring is gone, or an old one is back, and nobody knows: a new process must stop."""
+    world, steady = scene.world, scene.steady()
+    ring = world.ring
+    shown = [place.document for place in scene.places(*DocumentKind)]
+    highest = max([document.revision or 0 for document in shown if document], default=0)
+    old = [b for b in scene.old_rings if read_ring(b, key_set=ring.key_set).revision < highest]
+    if not highest or scene.standing() or not steady or world.store.fault is not Fault.NONE:
+        return
+    if any(place.fault in (Fault.SILENT, Fault.DENIED) for place in scene.places(*DocumentKind)):
+        return
+    before, left = world.store.shelf(world.key_set).ring, rng.choice((None, *old))
+    host = rng.choice(steady)
+    world.store.put_back(world.key_set, left)
+    answer = Process("new", world, host.host, scene.wanted).run(tick)
+    if world.store.shelf(world.key_set).ring != left or not isinstance(answer, RotatorError):
+        world.promise.broken(f"a lost ring was made up for: {answer}")
+    if [place.document for place in scene.places(*DocumentKind)] != shown:
+        world.promise.broken("with the ring lost, documents were changed")
+    world.store.put_back(world.key_set, before)
