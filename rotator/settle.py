@@ -10,8 +10,9 @@ from typing import Final
 
 from rotator.errors import Conflict
 from rotator.keyset import Outcome, Site
-from rotator.plan import Do, Reason, Step
+from rotator.plan import Do, Step
 from rotator.reconcile import tick
+from rotator.ring import Phase
 
 Pause = Callable[[timedelta], None]
 """Waits for a while; `time.sleep` at the edge, a moved clock in the simulated world."""
@@ -64,4 +65,6 @@ def settle(site: Site, pause: Pause) -> Settled:
 
 
 def _created_elsewhere(outcome: Outcome) -> bool:
-    return outcome.step.do is Do.WAIT and outcome.step.reason is Reason.CREATED_ELSEWHERE
+    """True while a `creating` key is to be waited out, whatever else there is to wait for beside it."""
+    waits = outcome.step.do is Do.WAIT and not outcome.observed.suspicious
+    return waits and bool(outcome.ring.in_phase(Phase.CREATING))
