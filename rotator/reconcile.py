@@ -36,6 +36,8 @@ from rotator.stores import Stored
 Change = Callable[[KeyRing], KeyRing | None]
 _LOADS: Final = 3
 _SWAPS: Final = 5
+_READS: Final = 5
+_TOGETHER: Final = timedelta(milliseconds=100)
 
 
 class View:
@@ -44,7 +46,7 @@ class View:
     Attributes:
         loaded: the ring as the store holds it; revision 0 when there is none.
         ring: the same with the evidence absorbed and changes made; saved by `swap`.
-        now: the wall clock, read after the looks.
+        now: the wall clock, read after the looks, and `read_at` what CLOCK_BOOTTIME said just then.
     """
 
     def __init__(self, site: Site, *, trusting: bool = True) -> None:
@@ -70,7 +72,17 @@ class View:
             self.loaded = self._read(self.stored)
         self.ring = self.loaded
         self.version = self.stored.version if self.stored else None
-        self.now = site.clock.now()
+        self.read_clock()
+        self.heard_at = self.now
+
+    def read_clock(self) -> None:
+        """Read both clocks together: a process that stood still in between would think its clock moved."""
+        clock = self.site.clock
+        for _ in range(_READS):
+            self.read_at = clock.elapsed()
+            self.now = clock.now()
+            if clock.elapsed() - self.read_at <= _TOGETHER:
+                break
 
     def _read(self, stored: Stored) -> KeyRing:
         try:
@@ -115,7 +127,9 @@ class View:
         if self.observed.suspicious and latest is not None:
             return latest
         # Evidence may have cleared the latest date itself: what was loaded counts as well.
-        now = self.site.clock.now()
+        # The wall clock was judged in this tick; from there on CLOCK_BOOTTIME tells the time, for a
+        # leap in between would put a date into the ring that stops every other replica.
+        now = self.now + (self.site.clock.elapsed() - self.read_at)
         return max(stamp(self.ring, now), stamp(self.loaded, now))
 
     def swap(self) -> None:
@@ -216,7 +230,7 @@ def look_around(site: Site) -> View:
         if view.version == version:
             break
     _refuse_stale(view)
-    view.now = site.clock.now()
+    view.read_clock()
     verdict = judge_clock(view)
     view.observed = observe(view, verdict)
     if view.loaded.revision == 0:
@@ -312,11 +326,11 @@ def _refuse_stale(view: View) -> None:
 def judge_clock(view: View) -> Verdict:
     """Judge this host's clock by the ring, the process, and whoever was heard in the looks."""
     site, memory, ring = view.site, view.site.memory, view.loaded
-    elapsed = site.clock.elapsed()
+    elapsed = view.read_at
     drift = memory.drift(view.now, elapsed)
     stored = view.stored.server_time if view.stored else None
     witnesses = [item.witness for item in view.seen if item.witness is not None]
-    said = witness_of(f"the store of key set {site.key_set}", stored, view.now)
+    said = witness_of(f"the store of key set {site.key_set}", stored, view.heard_at)
     if said is not None:
         witnesses.append(said)
     policy = ring.in_force(site.policy)

@@ -132,7 +132,7 @@ def restore(
     revisions = [item.sighting.revision or 0 for item in view.seen if item.sighting.ours]
     view.loaded = view.ring = replace(backup, revision=max([highest, *revisions]))
     view.version = version
-    view.now = site.clock.now()
+    view.read_clock()
     view.observed = observe(view, judge_clock(view))
     signing = _held_by_signers(view)
     ring = _rebuilt(view, signing, view.date())
