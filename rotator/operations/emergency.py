@@ -162,7 +162,8 @@ def roll_back(site: Site, why: str, *, dry_run: bool = False) -> Done:
 
 
 def _previous(view: View) -> Key | None:
-    retiring = [k for k in view.ring.in_phase(Phase.RETIRING) if k.locator is not None]
+    # A key that never signed may be `retiring` too, after a restore: verifiers need not know it yet.
+    retiring = [k for k in view.ring.in_phase(Phase.RETIRING) if k.locator and k.activated_at]
     return max(retiring, key=lambda key: key.retiring_at or key.created_at, default=None)
 
 
