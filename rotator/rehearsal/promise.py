@@ -55,8 +55,8 @@ class Promise:
 
     Attributes:
         excepted: kids of revoked keys: their tokens need not verify.
-        early: kids that an operator's word made active before their time: verifiers that go by what
-            was published before need not know them.
+        early: kids that an operator's word made active before their time, and when that would have come:
+            verifiers that go by what was published before need not know them.
         broken: called with a sentence; raises unless told otherwise.
     """
 
@@ -64,7 +64,7 @@ class Promise:
         self.true = true
         self.reality = reality
         self.excepted: set[str] = set()
-        self.early: set[str] = set()
+        self.early: dict[str, datetime] = {}
         self.shown: list[Shown] = []
         self.used: list[Used] = []
         self.checks = 0
@@ -148,6 +148,8 @@ class Promise:
             self.checks += 1
             if use.key in keys or use.key[0] in self.excepted or use.key[0] in excused:
                 continue
+            if now < self.early.get(use.key[0], now):
+                continue  # a stalled writer without conditions may still put back what was there
             if use.until is None or self.tokens_until(use) > now:
                 state = f"signing until {use.until}" if use.until else "signing now"
                 self.broken(

@@ -35,8 +35,9 @@ class RingWatch:
         sabotaged: kids whose material the world itself damaged.
     """
 
-    def __init__(self, key_set: str, promise: Promise) -> None:
+    def __init__(self, key_set: str, promise: Promise, policy: RotationPolicy) -> None:
         self.key_set = key_set
+        self.policy = policy
         self.promise = promise
         self.restoring = False
         self.lossy = False
@@ -109,7 +110,8 @@ class RingWatch:
         if active is None or (before is not None and before.kid == active.kid):
             return
         if revoked or self.restoring:
-            self.promise.early.add(active.kid)
+            wait = new.in_force(self.policy).propagation_wait
+            self.promise.early[active.kid] = self.promise.true.now + wait
 
 
 def _dates(ring: KeyRing) -> set[datetime]:

@@ -143,7 +143,7 @@ class World:
         self.keys = ToyKeys(seed)
         self.reality = Reality(policy, self.true.now)
         self.promise = Promise(self.true, self.reality)
-        self.watch = RingWatch(self.key_set, self.promise)
+        self.watch = RingWatch(self.key_set, self.promise, policy)
         self.watch.max_keys = policy.max_keys
         self.store.saved = self._saved
         self.places: dict[str, Place] = {}
