@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from rotator.errors import RotatorError
 
-__all__ = ["main", "report_unexpected", "run"]
+__all__ = ["execute", "main", "report_unexpected"]
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = run(sys.argv[1:] if arguments is None else list(arguments))
+        code = execute(sys.argv[1:] if arguments is None else list(arguments))
         code = _flushed(code)
     except KeyboardInterrupt:  # a second Ctrl-C, or one just before or after the command
         code = INTERRUPTED
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def run(arguments: Sequence[str]) -> int:
+def execute(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code. Every refusal has been printed by then."""
     import click
 

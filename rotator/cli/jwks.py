@@ -27,9 +27,7 @@ def jwks(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
     session = Session(options)
     names = session.chosen(key_sets) if session.console.json else [_one_name(session, key_sets)]
     with session.assembly() as assembly:
-        results = session.each(
-            names, lambda name: _one(session, assembly.site(name, reading=True))
-        )
+        results = session.each(names, lambda name: _one(session, assembly.site(name, reading=True)))
     return session.finish(FORMAT, results)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.bench import Bench
+from tests.cli.forge import Forge
 
 
 @pytest.fixture
@@ -20,3 +22,11 @@ def running(bench: Bench) -> Bench:
     """Return the same after its first run: one key signs, the next is announced."""
     bench.good("rotate")
     return bench
+
+
+@pytest.fixture(scope="module")
+def forge() -> Iterator[Forge]:
+    """Return what runs commands in forked processes."""
+    forge = Forge()
+    yield forge
+    forge.close()
