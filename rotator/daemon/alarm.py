@@ -41,7 +41,13 @@ class SchedulerAlarm:
         self._ring = ring
         self._scheduler: Any = BackgroundScheduler(
             timezone=UTC,
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            job_defaults={
+                "coalesce": True,
+                # With 1, an alarm that comes while the one before is still being noted as done is
+                # skipped, and a job with one date is then gone. To wake twice is harmless.
+                "max_instances": 1000,
+                "misfire_grace_time": None,
+            },
             executors={"default": {"type": "threadpool", "max_workers": 1}},
         )
         self._scheduler.start()

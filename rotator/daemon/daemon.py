@@ -32,6 +32,7 @@ from rotator.look import Clock
 from rotator.reconcile import tick
 
 HEARTBEAT: Final = timedelta(seconds=30)
+_TRUST: Final = timedelta(seconds=1)
 _LEAP: Final = timedelta(seconds=1)
 _SLOW: Final = timedelta(seconds=5)
 _STUCK: Final = timedelta(minutes=2)
@@ -70,7 +71,7 @@ class Daemon:
         emit: where events go.
         waker: wakes and ends `run`.
         workers: threads that tick; in tests one that ticks at once.
-        alarm: rings at the earliest turn; None leaves that to the heartbeat.
+        alarm: rings at the earliest turn; without one each turn is up to a second late.
         heartbeat: how often at least the clocks are compared and the alarm is set anew.
         chance: returns a number from 0 to 1.
     """
@@ -105,8 +106,9 @@ class Daemon:
         while not self._waker.stopping:
             self.compare_clocks()
             self.dispatch()
-            self._set_alarm()
-            self._waker.wait(self._heartbeat.total_seconds())
+            delay = self._set_alarm()
+            # A second late at most, should the alarm not ring.
+            self._waker.wait(min(delay + _TRUST, self._heartbeat).total_seconds())
 
     def drained(self, timeout: float) -> bool:
         """Start no tick any more; wait up to `timeout` seconds for those under way. True when none is left."""
@@ -151,13 +153,16 @@ class Daemon:
             if charge.since is not None and elapsed - charge.since > _STUCK:
                 voice.stuck(self._emit, charge.site, charge.said, elapsed - charge.since)
 
-    def _set_alarm(self) -> None:
-        if self._alarm is None:
-            return
+    def _set_alarm(self) -> timedelta:
+        """Set the alarm to the earliest turn, and return how far away that is."""
         with self._lock:
             self._alarm_at = at = self._agenda.next_at()
-        if at is not None:
-            self._alarm.set(at - self._clock.elapsed())
+        if at is None:
+            return self._heartbeat
+        delay = max(at - self._clock.elapsed(), timedelta(0))
+        if self._alarm is not None:
+            self._alarm.set(delay)
+        return delay
 
     def _turn(self, charge: Charge) -> None:
         """Tick one key set, in a worker, and enter its next turn."""

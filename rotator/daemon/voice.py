@@ -46,10 +46,12 @@ def started(emit: Emit, key_sets: int, addresses: Sequence[str], config: str) ->
 
 def waiting(emit: Emit, site: Site, said: dict[str, str], step: Step, *, detailed: bool) -> None:
     """Say what a key set does next, when that is news."""
-    news = f"{step.reason} {step.kid} {step.due_at} {step.blocked}"
-    if said.get("waiting") == news:
+    # To the second, give or take one: a date that is worked out from two clocks is never quite the same.
+    due = round(step.due_at.timestamp()) if step.due_at else 0
+    news = f"{step.reason} {step.kid} {step.blocked}"
+    if said.get("waiting") == news and abs(due - int(said["due"])) <= 1:
         return
-    said["waiting"] = news
+    said["waiting"], said["due"] = news, str(due)
     fields = {
         "kid": step.kid,
         "next": _next(step),

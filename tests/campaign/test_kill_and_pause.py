@@ -7,15 +7,18 @@ machine allows.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from rotator_file.store import FileStore
 from tests.campaign.processes import (
@@ -33,8 +36,11 @@ from tests.campaign.processes import (
 
 SECONDS = 40.0
 RATE = 20.0
+LAST_SECONDS = 12.0
+# A creation that is killed before its material is written ends in a discard, and the next one then waits a
+# minute (DESIGN §3, rule 3): with rotations of seconds nothing would happen any more, so this comes last.
+LAST_MOMENTS = ("key.creating",)
 MOMENTS = (
-    "key.creating",
     "key.created",
     "key.announced",
     "key.promoted",
@@ -45,6 +51,14 @@ MOMENTS = (
     "jwks.published",
     "store.call",
 )
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """What this process reads of the store is of no interest."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    yield
+    structlog.reset_defaults()
 
 
 class Replicas:
@@ -58,13 +72,13 @@ class Replicas:
         self.stopped: dict[int, float] = {}  # when to let a stopped one go on
         self.kills = self.stops = 0
 
-    def strike(self) -> None:
+    def strike(self, moments: Sequence[str]) -> None:
         """Kill one replica, or stop one for longer than a rotation, just after it did something."""
         number = self._dice.randrange(2)
         if number in self.stopped:
             return
         daemon = self.running[number]
-        moment = self._dice.choice(MOMENTS)
+        moment = self._dice.choice(moments)
         before = daemon.count(moment)
         daemon.err.wait_for(lambda: daemon.count(moment) > before, self._dice.uniform(0.2, 3.0))
         pause(self._dice.choice((0.0, 0.0, 0.002, 0.01, 0.05)))
@@ -127,7 +141,8 @@ def test_nothing_is_lost_and_nothing_rejected(tmp_path: Path) -> None:
         try:
             end = time.monotonic() + SECONDS
             while time.monotonic() < end:
-                replicas.strike()
+                late = time.monotonic() > end - LAST_SECONDS
+                replicas.strike(MOMENTS + LAST_MOMENTS * 4 if late else MOMENTS)
                 replicas.release()
             replicas.release(everyone=True)
             for name in sets:
@@ -152,9 +167,9 @@ def test_nothing_is_lost_and_nothing_rejected(tmp_path: Path) -> None:
 
 
 def settled(home: Path, name: str) -> bool:
-    """True when one key signs, one waits, and nothing else is half done."""
-    phases = sorted(key["phase"] for key in ring_of(home, name)["keys"])
-    return phases in (["active", "pending"], ["active", "pending", "retiring"])
+    """True when one key signs and nothing is half done."""
+    phases = [key["phase"] for key in ring_of(home, name)["keys"]]
+    return phases.count("active") == 1 and {"active", "pending", "retiring"} >= set(phases)
 
 
 def whole(home: Path, name: str, document: Path) -> None:
