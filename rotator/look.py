@@ -89,9 +89,21 @@ def _hold_against(sight: Sight, target: Target, ring: KeyRing, keys: KeyMaker) -
         kids=tuple(known) if ours else (),
         strangers=tuple(strangers) if ours else tuple(sorted({*known, *strangers})),
         independent=target.independent,
-        cache=sight.cache,
+        cache=_cache(sight, document),
         note=sight.note,
     )
+
+
+def _cache(sight: Sight, document: Document) -> timedelta | None:
+    """Return how long caches may keep what was seen: what it was written with counts as well.
+
+    A target that cannot be written goes on sending the lifetimes of before, however long ago they
+    were lowered in the configuration.
+    """
+    if document.max_age is None and document.stale is None:
+        return sight.cache
+    written = timedelta(seconds=(document.max_age or 0) + (document.stale or 0))
+    return written if sight.cache is None else max(sight.cache, written)
 
 
 def _kids(

@@ -135,7 +135,7 @@ def restore(
     view.read_clock()
     view.observed = observe(view, judge_clock(view))
     signing = _held_by_signers(view)
-    ring = _rebuilt(view, signing, view.date())
+    ring = _rebuilt(view, signing, view.date(), forget)
     view.ring = ring
     said = (
         (
@@ -192,12 +192,19 @@ def _refuse_unusable(view: View, item: Seen) -> None:
     )
 
 
-def _rebuilt(view: View, signing: Key | None, at: datetime) -> KeyRing:
+def _rebuilt(view: View, signing: Key | None, at: datetime, forget: tuple[str, ...]) -> KeyRing:
     carried: dict[str, Key] = {}
     for item in view.seen:
         if item.target.kind is not DocumentKind.SIGNING:
             carried.update(_keys_at(item, view.loaded, at))
-    ring = replace(view.loaded, promote=None, holders={}, discards=0, discarded_at=None)
+    # A target that left the configuration still counts, and may have been given any of these since.
+    since = {*carried, *([signing.kid] if signing is not None else [])}
+    holders = {
+        name: tuple(sorted({*kids, *since}))
+        for name, kids in view.loaded.holders.items()
+        if name not in forget
+    }
+    ring = replace(view.loaded, promote=None, holders=holders, discards=0, discarded_at=None)
     for key in view.loaded.keys:
         ring = _as_found(ring, key, signing, carried, at)
     for kid, key in carried.items():
