@@ -90,6 +90,12 @@ class Promise:
             if item.place == place.name and item.until is None:
                 item.cache.set(self.true.now, place.cache)
 
+    def forget_cache(self, place: Place) -> None:
+        """What was just said of a CDN did not happen."""
+        for item in self.shown:
+            if item.place == place.name and item.until is None:
+                item.cache.values = [(item.since, place.cache)]
+
     def visible_until(self, item: Shown) -> datetime:
         """Return until when some verifier may go by what was shown, as far as it is known now."""
         end = item.until or self.true.now

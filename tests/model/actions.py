@@ -117,7 +117,10 @@ def a_hand(scene: Scene, rng: random.Random) -> None:
         return
     if place.kind is DocumentKind.SIGNING and not _answers_all(scene):
         return  # nobody can look at every one, so nobody would notice in time
-    world.hand(place, rng.choice([*place.past, None]) if rng.random() < 0.5 else place.past[-1])
+    old = rng.choice([*place.past, None]) if rng.random() < 0.5 else place.past[-1]
+    if old is not None and place.document is not None:
+        old = replace(old, max_age=place.document.max_age, stale=place.document.stale)
+    world.hand(place, old)
     looker.run(tick)
 
 
@@ -214,6 +217,14 @@ def a_cdn_keeps_longer(scene: Scene, rng: random.Random) -> None:
     place = rng.choice(probed)
     place.longer_cache = seconds(rng.choice((0, 0, 400, 2000, 10000)))
     scene.world.promise.cache_changed(place)
+    for process in scene.free():
+        process.run(tick)
+    kept = scene.world.ring.protection.get("observed_cache")
+    if place.longer_cache > (kept.value if kept else ZERO) and place.document is not None:
+        place.longer_cache = (
+            ZERO  # nobody could look: what comes and goes unseen is a hand on the target
+        )
+        scene.world.promise.forget_cache(place)
 
 
 def clocks_are_set(scene: Scene, rng: random.Random) -> None:
