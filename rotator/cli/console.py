@@ -91,7 +91,10 @@ class Console:
                 f"this needs a confirmation{what}",
                 hint="nothing was changed; add `--yes` if that is what you want",
             )
-        answer = click.prompt(f"Type {word} to go on", default="", show_default=False, err=True)
+        try:
+            answer = click.prompt(f"Type {word} to go on", default="", show_default=False, err=True)
+        except OSError:  # the terminal went away
+            answer = ""
         if answer.strip() != word:
             raise UsageError("not confirmed, nothing was changed")
 
