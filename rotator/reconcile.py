@@ -29,6 +29,7 @@ from rotator.look import Seen, look_at, witness_of
 from rotator.mend import Mender, Stalled
 from rotator.observed import Observed
 from rotator.plan import Do, Step, next_step
+from rotator.policy import format_duration
 from rotator.ring import KeyRing, Phase
 from rotator.ring_document import MAX_BYTES, read_ring, write_ring
 from rotator.stores import Stored
@@ -73,7 +74,7 @@ class View:
         self.ring = self.loaded
         self.version = self.stored.version if self.stored else None
         self.read_clock()
-        self.heard_at = self.now
+        self.heard_at = (self.now, self.read_at)
 
     def read_clock(self) -> None:
         """Read both clocks together: a process that stood still in between would think its clock moved."""
@@ -326,14 +327,18 @@ def _refuse_stale(view: View) -> None:
 def judge_clock(view: View) -> Verdict:
     """Judge this host's clock by the ring, the process, and whoever was heard in the looks."""
     site, memory, ring = view.site, view.site.memory, view.loaded
-    elapsed = view.read_at
+    elapsed, (heard_at, heard_elapsed) = view.read_at, view.heard_at
     drift = memory.drift(view.now, elapsed)
     stored = view.stored.server_time if view.stored else None
     witnesses = [item.witness for item in view.seen if item.witness is not None]
-    said = witness_of(f"the store of key set {site.key_set}", stored, view.heard_at)
+    said = witness_of(f"the store of key set {site.key_set}", stored, heard_at)
     if said is not None:
         witnesses.append(said)
     policy = ring.in_force(site.policy)
+    leap = (view.now - heard_at) - (elapsed - heard_elapsed)
+    if abs(leap) > policy.clock_skew:
+        # Whoever was heard in this tick may have been heard before the leap.
+        return Verdict(f"the clock was moved by {format_duration(leap)} during one look around")
     confirmed = memory.operator_confirmed(ring, view.now, elapsed, policy.clock_skew)
     verdict = judge(
         ring, policy, view.now, drift=drift, witnesses=witnesses, operator_confirmed=confirmed
