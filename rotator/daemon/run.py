@@ -28,7 +28,7 @@ BuildSites = Callable[[str | None], Iterable[Site]]
 SHUTDOWN: Final = timedelta(seconds=25)
 _SERVER_START: Final = 10.0  # seconds
 _SERVER_STOP: Final = 5.0
-_ADDRESS_FREE: Final = 10.0  # seconds for the server of a daemon that was killed to notice and end
+_ADDRESS_FREE: Final = 5.0  # seconds for the server of a daemon that was killed to notice and end
 _SLICE: Final = 0.25  # seconds
 _SHOWN: Final = 5
 
@@ -63,6 +63,7 @@ def run_daemon(
         TargetFailing, ConfigError: the server cannot listen where it should; nothing was started.
     """
     waker, clock = waker or Waker(), clock or HostClock()
+    _no_core_dumps()
     with waker.on_signals():
         server = _start_server(settings, waker, emit)
         try:
@@ -93,6 +94,14 @@ def run_daemon(
             waker.close()
     emit("info", "daemon.stopped")
     return 0 if waker.signal is None else 128 + waker.signal
+
+
+def _no_core_dumps() -> None:
+    """Keep the memory of a process that holds keys out of files (DESIGN §6); its child inherits it."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _drain(daemon: Daemon, waker: Waker, seconds: float) -> None:
