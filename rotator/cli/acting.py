@@ -76,9 +76,10 @@ def _one(session: Session, site: Site, events: Events, asked: Asked) -> Result:
         site, wait = on_paper(site, events.emit)
     events.take()
     done = asked.operation(site) if asked.operation is not None else None
-    # Said at once: whatever fails after it, the order itself stands in the ring.
-    for line in done.statement if done is not None else ():
-        session.console.say(line)
+    if done is not None and (asked.word is None or asked.dry_run):
+        # Said at once, unless it was said with the question: whatever fails now, the order stands.
+        for line in done.statement:
+            session.console.say(line)
     settled = settle(site, wait)
     result = _result(settled, done, events.take())
     _print(session, settled, result, dry_run=asked.dry_run)
