@@ -96,12 +96,14 @@ class Memory:
         looks: Mapping[str, RotatorError],
         writes: Mapping[str, RotatorError],
         elapsed: timedelta,
+        longest: timedelta = _LONGEST_PAUSE,
     ) -> timedelta | None:
         """Remember which targets fail, so that each next try comes later; return when the first comes.
 
         Args:
             looks: why targets gave no answer, or not one of ours.
             writes: why targets did not take what was written.
+            longest: one resync, for once a target is healthy nothing is late by more.
         """
         found = {**looks, **writes}
         self.failing = {name: item for name, item in self.failing.items() if name in found}
@@ -110,7 +112,7 @@ class Memory:
             if before is not None and elapsed < before.again_at:
                 continue
             count = before.count + 1 if before else 1
-            pause = min(_FIRST_PAUSE * 2 ** min(count - 1, 20), _LONGEST_PAUSE)
+            pause = min(_FIRST_PAUSE * 2 ** min(count - 1, 20), _LONGEST_PAUSE, longest)
             # Without its traceback, whose frames may hold key material.
             kept = error.with_traceback(None)
             self.failing[name] = Failing(kept, count, elapsed + pause, name in writes)

@@ -174,7 +174,7 @@ class View:
         looks = _failing_targets(self.seen)
         unproven = memory.unproven(item.target for item in mender.written)
         writes = {**unproven, **mender.failures}
-        retry_at = memory.remember(looks, writes, elapsed)
+        retry_at = memory.remember(looks, writes, elapsed, site.policy.resync)
         found = {**failures, **looks, **writes}
         telling.writes(site, self.ring, mender.written)
         telling.failures(site, found)
