@@ -15,6 +15,7 @@ from datetime import datetime
 from rotator.documents import read_json
 from rotator.jwks import read_jwks
 from rotator.observed import DocumentKind
+from rotator.publication.whitelist import Refused, checked_jwks
 from rotator.rehearsal.clocks import TrueTime
 from rotator.rehearsal.reality import Course, Reality
 from rotator.rehearsal.toykeys import Print, signs_as, verifies_as
@@ -114,14 +115,14 @@ class Promise:
 
     def _use(self, place: Place) -> None:
         now, key = self.true.now, _signing_key(place)
+        if key is None:
+            return  # signers go on with what they have until they are given another
         for use in self.used:
             if use.target == place.name and use.until is None:
                 if use.key == key:
                     return
                 use.until = now
         self.used = [use for use in self.used if self.tokens_until(use) > now or use.until is None]
-        if key is None:
-            return
         self.used.append(Used(place.name, key, now))
         if key[0] in self.excepted or key[0] in self.early:
             return
@@ -147,6 +148,7 @@ class Promise:
             return  # an answer of "nothing" is not kept by anyone
         if not keys and not excused:
             self.broken(f"{now}: what is published at {place.name} is empty")
+        self._judge_body(place)
         cache = Course()
         cache.set(now, place.cache)
         self.shown.append(Shown(place.name, keys, now, cache, excused))
@@ -162,6 +164,14 @@ class Promise:
                     f"{now}: {place.name} is without {use.key[0]}, whose tokens live until "
                     f"{self.tokens_until(use)} ({state} at {use.target})"
                 )
+
+    def _judge_body(self, place: Place) -> None:
+        if place.kind is not DocumentKind.JWKS or place.document is None:
+            return
+        try:
+            checked_jwks(place.document.body)
+        except Refused as refused:
+            self.broken(f"{self.true.now}: {place.name}: {refused}")
 
 
 def published_keys(place: Place) -> frozenset[Print]:

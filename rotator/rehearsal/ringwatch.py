@@ -73,6 +73,8 @@ class RingWatch:
         used = old.in_phase(Phase.ACTIVE, Phase.RETIRING)
         if used and not new.published and not _revoked_now(old, new):
             broken("no key is published any more")
+        if not self.policy.allow_mixed_kty and len({key.kind.kty for key in new.published}) > 1:
+            broken("keys of several types are published together")
         if self.max_keys and len(new.published) > max(self.max_keys, len(old.published)):
             broken(f"{len(new.published)} keys are published, {self.max_keys} are allowed")
         if old.hold and new.hold and not self.urgent and not (old.promote and old.promote.urgent):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.errors import Conflict, StoreCorrupt, StoreDenied, StoreUnavailable
@@ -217,6 +217,7 @@ class Place:
         document: what is there.
         past: everything that was there before.
         longer_cache: what a CDN in front makes of our cache lifetimes, where that is longer.
+        true: for a place behind a CDN, the time: a probe then sees what its edge has kept.
         changed: called after each change.
     """
 
@@ -231,6 +232,8 @@ class Place:
         self.document: Document | None = None
         self.past: list[Document] = []
         self.longer_cache: timedelta = ZERO
+        self.true: TrueTime | None = None
+        self.kept: tuple[Document | None, datetime] | None = None
         self.changed: Callable[[Place], None] = lambda _place: None
         self._writes = 0
 
@@ -251,6 +254,14 @@ class Place:
             return ZERO
         sent = timedelta(seconds=(document.max_age or 0) + (document.stale or 0))
         return max(sent, self.longer_cache)
+
+    def at_the_edge(self) -> Document | None:
+        """Return what a reader through the CDN finds: as old as its lifetime allows."""
+        if self.true is None:
+            return self.document
+        if self.kept is None or self.kept[0] is None or self.kept[1] <= self.true.now:
+            self.kept = (self.document, self.true.now + self.cache)
+        return self.kept[0]
 
 
 @dataclass(slots=True)
@@ -280,7 +291,7 @@ class MemoryTarget:
         """Return what is there."""
         self.gate()
         _answer(self.place.fault, self.name)
-        document = self.place.document
+        document = self.place.document if self.writable else self.place.at_the_edge()
         cache = None if self.writable or document is None else self.place.cache
         self.gate()
         return Sight(document, cache=cache)
