@@ -35,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = INTERRUPTED
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
+    if code in (INTERRUPTED, TERMINATED):
+        _flushed(code)
+        # Not waiting for threads that look at a target which does not answer: everything was unwound.
+        os._exit(code)
     sys.exit(code)
 
 

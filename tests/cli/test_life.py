@@ -33,6 +33,11 @@ class Life:
         """Return the key set's status."""
         return json.loads(self.run("status", "--json"))["key_sets"][0]
 
+    def kids_previous(self) -> list[str]:
+        """Return the previous kids, whatever `status` ends with."""
+        ring = self.bench.read_ring()
+        return [key["kid"] for key in ring["keys"] if key["phase"] == "retiring"]
+
     def kids(self) -> tuple[str, list[str], list[str]]:
         """Return current, next and previous."""
         shown = self.status()
@@ -136,6 +141,27 @@ def test_a_rollback(life: Life) -> None:
     assert second in life.kids()[2]
     life.run("release")
     assert second not in published(life.bench)
+
+
+def test_a_target_that_left_for_good(tmp_path: Path, forge: Forge) -> None:
+    """It counts as holding what it was last seen with until `recover --forget`."""
+    gone = tmp_path / "gone"
+    two = [{"to": "files", "path": "signing/web"}, {"to": "files", "path": str(gone)}]
+    life = Life(Bench(tmp_path, key_set={"deliver": two}), forge)
+    life.run("rotate")
+    first = life.kids()[0]
+    life.bench = Bench(tmp_path)
+    life.now += 90 * DAY + timedelta(seconds=1)
+    life.run("rotate")
+    life.now += DAY
+    assert "overdue" in life.run("rotate", code=75)
+    assert life.kids_previous() == [first]
+    target = f"files:{gone}"
+    life.run("recover", "--forget", target, code=2)  # nobody is there to be asked
+    life.run("recover", "--forget", target, "--yes")
+    life.now += timedelta(hours=1)
+    life.run("rotate")
+    assert life.kids_previous() == []
 
 
 def test_overdue_is_said_by_the_exit_code(life: Life) -> None:
