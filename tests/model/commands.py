@@ -113,8 +113,8 @@ def a_backup_is_made_the_truth(scene: Scene, rng: random.Random) -> None:
         world.store.put_back(world.key_set, before)
     else:
         scene.old_rings = []
-        left = [name for name in world.ring.holders if name not in scene.wanted.targets]
-        scene.removed = sorted({*scene.removed, *left} & set(world.places))
+        gone = [name for name in world.ring.holders if name not in scene.wanted.targets]
+        scene.removed = sorted({*scene.removed, *gone} & set(world.places))
         world.watch.lossy = True
         for process in world.processes:
             process.restart()
