@@ -29,6 +29,7 @@ LEVELS: Final[Mapping[str, int]] = {
 }
 FORMATS: Final = ("auto", "json", "text")
 
+_SECONDS: Final = "%Y-%m-%dT%H:%M:%SZ"
 HIDDEN: Final = "**********"
 _PRIVATE: Final = frozenset(
     {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
@@ -74,7 +75,7 @@ def configure(level: str = "info", format: str = "auto", stream: IO[str] | None 
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.TimeStamper(fmt=_SECONDS if text else "iso", utc=True),
             structlog.processors.format_exc_info,
             _redacting,
             _text_renderer() if text else _in_order,

@@ -184,6 +184,15 @@ class Daemon:
         share = share_of(site.key_set, self._chance())
         try:
             outcome = tick(site)
+            self._went_well(charge, outcome)
+            return after_outcome(
+                outcome,
+                site.policy,
+                elapsed=self._clock.elapsed(),
+                now=self._clock.now(),
+                share=share,
+                in_a_row=charge.changes,
+            )
         except Conflict:
             charge.conflicts += 1
             return after_conflict(self._clock.elapsed(), self._chance(), charge.conflicts)
@@ -193,15 +202,6 @@ class Daemon:
             charge.slow = True
             voice.failing(self._emit, site, charge.said, error)
             return after_failure(site.policy, self._clock.elapsed(), share, charge.failures)
-        self._went_well(charge, outcome)
-        return after_outcome(
-            outcome,
-            site.policy,
-            elapsed=self._clock.elapsed(),
-            now=self._clock.now(),
-            share=share,
-            in_a_row=charge.changes,
-        )
 
     def _went_well(self, charge: Charge, outcome: Outcome) -> None:
         charge.conflicts = charge.failures = 0
