@@ -36,7 +36,10 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
             _print(session, subject, finding)
 
     count = len(session.settings.key_sets)
-    take("configuration", [_sound(f"{session.settings.source}, {count} key set{'s' if count != 1 else ''}")])
+    take(
+        "configuration",
+        [_sound(f"{session.settings.source}, {count} key set{'s' if count != 1 else ''}")],
+    )
     with session.assembly() as assembly:
         stores = {session.settings.key_sets[name].store for name in names}
         for store in sorted(stores):

@@ -84,6 +84,24 @@ class Forge:
             timer.cancel()
 
 
+def ready(forge: Forge, path: Path, **more: Any) -> Bench:
+    """Return a key set after its first run."""
+    bench = Bench(path, **more)
+    ran = forge.run(bench, "rotate")
+    assert ran.code == 0, ran.err
+    return bench
+
+
+def refused(ran: Ran, code: int, *said: str) -> None:
+    """The command was refused with one message that says what, where and what to do."""
+    assert ran.code == code, (ran.code, ran.out, ran.err)
+    errors = [line for line in ran.err.splitlines() if line.startswith("rotator: error: ")]
+    assert len(errors) == 1, ran.err
+    assert "Traceback" not in ran.err
+    for text in said:
+        assert text in ran.err, (text, ran.err)
+
+
 def work() -> None:
     """Be the script: answer requests until the end of the input."""
     _import_everything()
@@ -99,7 +117,10 @@ def work() -> None:
             answer = {"stopped": found is not None and found.si_code == os.CLD_STOPPED}
         else:
             _, status = os.waitpid(request["wait"], 0)
-            out, err = (file.read_text() for file in outputs.pop(request["wait"]))
+            files = outputs.pop(request["wait"])
+            out, err = (file.read_text() for file in files)
+            for file in files:
+                file.unlink()
             answer = {"code": os.waitstatus_to_exitcode(status), "out": out, "err": err}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

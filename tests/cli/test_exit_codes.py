@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.bench import BOUND, ROOT, SLOW, Bench, environment
+from tests.cli.bench import BOUND, COMMAND, ROOT, Bench, environment
+from tests.cli.forge import Forge
 
 
 def test_0_done_and_0_waiting(bench: Bench) -> None:
@@ -54,14 +55,15 @@ def test_3_changed(bench: Bench) -> None:
         ("plan", "--until", "2001-01-01"),
     ],
 )
-def test_2_usage(running: Bench, words: tuple[str, ...]) -> None:
+def test_2_usage(bench: Bench, forge: Forge, words: tuple[str, ...]) -> None:
     """What was asked for cannot be; nothing is changed, and the way out is named."""
-    before = running.kept()
-    ran = running.run(*words)
+    assert forge.run(bench, "rotate").code == 0
+    before = bench.kept()
+    ran = forge.run(bench, *words)
     assert ran.code == 2, ran.err
     assert ran.err.count("rotator: error: ") == 1
     assert "Traceback" not in ran.err
-    assert running.kept() == before
+    assert bench.kept() == before
 
 
 def test_65_corrupt(running: Bench) -> None:
@@ -252,7 +254,7 @@ def test_a_reader_that_goes_away_is_no_fault(running: Bench) -> None:
     os.close(reading)
     try:
         done = subprocess.run(
-            [*bench_command(running), "status"],
+            [*COMMAND, "-c", str(running.config), "status"],
             stdout=writing,
             stderr=subprocess.PIPE,
             env=environment(),
@@ -264,13 +266,6 @@ def test_a_reader_that_goes_away_is_no_fault(running: Bench) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def bench_command(bench: Bench) -> list[str]:
-    """Return the words that start the command."""
-    from tests.cli.bench import COMMAND
-
-    return [*COMMAND, "-c", str(bench.config)]
-
-
 def test_every_code_is_documented() -> None:
     """The table of the documentation has the codes that errors have, and the other way round."""
     from rotator import errors
@@ -280,4 +275,3 @@ def test_every_code_is_documented() -> None:
     classes = [item for item in vars(errors).values() if isinstance(item, type)]
     raised = {item.exit_code for item in classes if issubclass(item, errors.RotatorError)}
     assert listed == raised | {0, 3, 130, 143, 255}
-    assert SLOW

@@ -18,6 +18,7 @@ from rotator.cli.root import COMMANDS
 from tests.cli.bench import BOUND, COMMAND, Bench, environment
 
 WIDTH, HEIGHT = 80, 24
+CTRL_C, END_OF_INPUT = "\x03", "\x04"
 INNER = [("config", name) for name in ("show", "validate", "schema")]
 
 
@@ -77,19 +78,21 @@ def on_a_terminal(bench: Bench, *words: str, typed: str = "", **env: str) -> tup
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - Ctrl-C shall reach it
     )
     os.close(child)
-    shown = b""
+    shown, asked, tries = b"", False, 0
     with process:
-        while select.select([parent], [], [], BOUND)[0]:
+        while tries < BOUND:
+            if not select.select([parent], [], [], 1.0)[0]:
+                tries += 1
+                if asked and typed == CTRL_C:  # one between the prompt and its read goes unnoticed
+                    os.write(parent, typed.encode())
+                continue
             try:
-                read = os.read(parent, 4096)
+                shown += os.read(parent, 4096)
             except OSError:  # EIO: the other side is closed
                 break
-            if not read:
-                break
-            shown += read
-            if typed and b"Type " in shown:
+            if typed and b"Type " in shown and not asked:
+                asked = True
                 os.write(parent, typed.encode())
-                typed = ""
         os.close(parent)
         code = process.wait(BOUND)
     return code, shown.decode()
@@ -115,10 +118,10 @@ def test_a_question_on_a_terminal(running: Bench) -> None:
     assert "tokens signed with it stop verifying" in shown
     assert "nothing was changed" in shown
     assert running.kept() == before
-    code, shown = on_a_terminal(running, *words, typed="\x04")  # end of input
+    code, shown = on_a_terminal(running, *words, typed=END_OF_INPUT)
     assert code == 2
     assert running.kept() == before
-    code, shown = on_a_terminal(running, *words, typed="\x03")  # Ctrl-C
+    code, shown = on_a_terminal(running, *words, typed=CTRL_C)
     assert code == 130
     assert running.kept() == before
     code, shown = on_a_terminal(running, *words, typed="revoke\n")
