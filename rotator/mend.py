@@ -186,7 +186,7 @@ class Mender:
                 raise StoreCorrupt(
                     f"the material of key {key.kid} of key set {self.ring.key_set} is missing",
                     hint="targets are left as they are; `rotator revoke "
-                    f"{key.kid} --reason lost` replaces the key",
+                    f"{self.ring.key_set} {key.kid} --reason lost` replaces the key",
                 )
             if not is_half_of(key, found, self.keys):
                 raise StoreCorrupt(

@@ -30,6 +30,7 @@ PROTECTIVE: Final = (
 """The durations that the ring keeps in force: raised at once, lowered only after the old value passed."""
 
 _CREATE_TIMEOUT: Final = timedelta(seconds=30)
+_SAME_CLOCK: Final = timedelta(milliseconds=100)
 _LONGEST_WRITE_WINDOW: Final = timedelta(seconds=60)
 
 
@@ -180,6 +181,7 @@ def broken_clauses(policy: RotationPolicy) -> tuple[Violation, ...]:
     if plain.grace is not None:
         doubled = Term("2 × clock_skew", 2 * plain.clock_skew)
         require("grace", plain.grace, *_terms(plain, "token_ttl", "leeway", "signer_lag"), doubled)
+    require("clock_skew", plain.clock_skew, Term("two readings of one clock", _SAME_CLOCK))
     require("rotate_every", plain.rotate_every, *_terms(plain, "propagation"), *http)
     if not found and plain.overlap > plain.max_keys:
         found.append(_too_many_keys(plain))

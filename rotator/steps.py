@@ -73,6 +73,10 @@ def self_test(view: View, key: Key) -> bool:
     return material is not None and view.site.keys.proves(key, material)
 
 
+def _has_material(view: View, key: Key) -> bool:
+    return key.locator is not None and view.site.material.get(key.locator, key.kid) is not None
+
+
 def discard_unfit(view: View, kids: Iterable[str]) -> None:
     """Discard pending keys whose material turned out not to be theirs (rule 3)."""
     for kid in dict.fromkeys(kids):
@@ -94,7 +98,7 @@ def _create(view: View, step: Step) -> dict[str, RotatorError]:
     try:
         view.fence()
         view.site.material.put(key.locator, key.kid, new.material)
-        return _settle(view, key)
+        return _settle(view, key, SELF_TEST_FAILED)
     except StoreError as error:
         # The ring says `creating`; whoever comes next takes it over or discards it.
         return {"material": error}
@@ -103,14 +107,20 @@ def _create(view: View, step: Step) -> dict[str, RotatorError]:
 def _take_over(view: View, step: Step) -> dict[str, RotatorError]:
     key = view.ring.find(step.kid)
     try:
-        return {} if key is None else _settle(view, key)
+        return {} if key is None else _settle(view, key, step.reason.value)
     except StoreError as error:
         return {"material": error}
 
 
-def _settle(view: View, key: Key) -> dict[str, RotatorError]:
-    """A `creating` key becomes `pending` if its material proves good, else it is discarded."""
+def _settle(view: View, key: Key, absent: str) -> dict[str, RotatorError]:
+    """A `creating` key becomes `pending` if its material proves good, else it is discarded.
+
+    Args:
+        absent: why it is discarded when there is no material at all. Where its creator died before
+            writing any, nothing has failed, and the next creation need not wait (rule 3).
+    """
     good = self_test(view, key)
+    why = SELF_TEST_FAILED if good or _has_material(view, key) else absent
 
     def change(ring: KeyRing) -> KeyRing | None:
         found = ring.find(key.kid)
@@ -118,7 +128,7 @@ def _settle(view: View, key: Key) -> dict[str, RotatorError]:
             return None
         if good:
             return transitions.created(ring, key.kid, view.date())
-        return _discarded(view, ring, key.kid, SELF_TEST_FAILED)
+        return _discarded(view, ring, key.kid, why)
 
     if update(view, change) and not good:
         _destroy_early(view, key)

@@ -18,6 +18,8 @@ from rotator.ring import ENDED, Entry, Key, KeyRing, Order, Phase
 _STALLED: Final = timedelta(seconds=60)
 """No write window is longer than this."""
 
+_NO_FAILURE: Final = frozenset({Reason.KIND_UNWANTED.value, Reason.CREATION_ABANDONED.value})
+
 
 def add_creating(ring: KeyRing, key: Key, at: datetime, reason: Reason) -> KeyRing:
     """Enter a key whose material is about to be written."""
@@ -38,11 +40,12 @@ def discard(ring: KeyRing, kid: str, at: datetime, why: str, *, write_window: ti
     """A key that was never active comes to nothing.
 
     Args:
+        why: a key that is no longer wanted, or whose creator died before writing its material, is no
+            failure; any other discard makes the next creation wait longer (rule 3).
         write_window: until this has passed, whoever was creating the key may still put its material.
     """
     key = _need(ring, kid)
-    failed = why != Reason.KIND_UNWANTED.value
-    if failed:
+    if why not in _NO_FAILURE:
         ring = replace(ring, discards=ring.discards + 1, discarded_at=at)
     late = at + write_window if key.phase is Phase.CREATING else None
     return _end(ring, key, Phase.DISCARDED, at, why, destroy_after=late)
