@@ -78,11 +78,11 @@ class Work:
             self._thread.start()
         self._stopped.acquire()
         self._gate.work = None
-        if self.finished:
+        if self._ended():
             self._thread.join()
             if self.error is not None and not isinstance(self.error, Crash):
                 raise self.error
-        return self.finished
+        return self._ended()
 
     def kill(self) -> None:
         """Let it die where it stands."""
@@ -90,6 +90,9 @@ class Work:
         if self._thread.is_alive():
             self.go_on()
         self.finished = True
+
+    def _ended(self) -> bool:
+        return self.finished  # set in the other thread
 
     def pause_here(self) -> None:
         """Hand control back when the budget is used up; called by the gate in the work's thread."""

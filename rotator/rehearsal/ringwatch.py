@@ -6,11 +6,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from rotator.policy import RotationPolicy
+from rotator.policy import ZERO, RotationPolicy
 from rotator.rehearsal.promise import Promise
 from rotator.rehearsal.walls import KeySetShelf
 from rotator.ring import ENDED, Key, KeyRing, Phase
 from rotator.ring_document import read_ring
+from rotator.secret import Secret
 
 _MAY_FOLLOW: Final[dict[Phase | None, set[Phase | None]]] = {
     None: {Phase.CREATING, Phase.RETIRING},
@@ -138,6 +139,7 @@ def overdue(
     *,
     healthy_for: timedelta,
     slack: timedelta,
+    longest_wait: timedelta = ZERO,
 ) -> list[str]:
     """Return what should have happened by now: the other half of the promise.
 
@@ -145,6 +147,7 @@ def overdue(
         now: the time, with any clock's error counted in `slack`.
         healthy_for: how long every store, target and clock has been healthy.
         slack: one resync and one tick, and how far clocks may be apart.
+        longest_wait: the longest propagation that was in force meanwhile.
     """
     found: list[str] = []
     policy = ring.in_force(policy)
@@ -157,9 +160,10 @@ def overdue(
         check(_due(ring, policy, key, now, healthy_for), f"{key.kid} is still {key.phase}")
     active = ring.active
     if active is not None and ring.hold is None and active.activated_at is not None:
-        period = policy.rotate_every + policy.propagation_wait + policy.creation_lead
+        wait = max(policy.propagation_wait, longest_wait)
+        period = policy.rotate_every + policy.creation_lead + 2 * wait
         # A new kind starts its propagation when it is wanted, and is paced.
-        if healthy_for > period + 2 * policy.propagation_wait + policy.grace_wait:
+        if healthy_for > period + 2 * wait + policy.grace_wait:
             check(active.activated_at + period, f"{active.kid} still signs")
     return found
 
@@ -181,10 +185,15 @@ def _due(
     return max(began, key.retiring_at or began) + policy.resync
 
 
-def material_faults(ring: KeyRing, shelf: KeySetShelf, good: Callable[[Key], bool]) -> list[str]:
+def material_faults(
+    ring: KeyRing, shelf: KeySetShelf, proves: Callable[[Key, Secret], bool]
+) -> list[str]:
     """Return the active keys whose material does not prove good."""
     active = ring.active
-    if active is None or active.locator is None or good(active):
+    if active is None or active.locator is None:
+        return []
+    kid, material = shelf.material.get(active.locator, ("", Secret(b"")))
+    if kid == active.kid and proves(active, material):
         return []
     return [
         f"the material of the active key {active.kid} in {sorted(shelf.material)} is not its own"

@@ -255,6 +255,8 @@ def a_quiet_time(scene: Scene, rng: random.Random) -> None:
         forget(scene, name)
     began, policy = world.now, scene.wanted.policy
     slack = policy.resync + 2 * scene.skew + seconds(1)
+    longest = world.ring.in_force(policy).propagation_wait
+    damaged = {key.kid for key in world.ring.published} & world.watch.sabotaged
     for _ in range(rng.choice((3, 10, 40))):
         later = [date - world.now for date in world.deadlines(scene.steady()) if date > world.now]
         world.advance(min([policy.resync, *later]))
@@ -266,6 +268,7 @@ def a_quiet_time(scene: Scene, rng: random.Random) -> None:
             world.now,
             healthy_for=world.now - began - policy.resync,
             slack=slack,
+            longest_wait=2 * longest if damaged else longest,
         )
         if late:
             world.promise.broken("; ".join(late))

@@ -7,11 +7,13 @@ from dataclasses import replace
 from rotator import operations
 from rotator.algorithms import kind_of
 from rotator.errors import Conflict, RotatorError
+from rotator.keyset import Outcome
+from rotator.observed import DocumentKind
 from rotator.policy import RotationPolicy, Standby
 from rotator.reconcile import tick
 from rotator.rehearsal.promise import published_keys
 from rotator.rehearsal.ringwatch import material_faults
-from rotator.rehearsal.walls import Fault
+from rotator.rehearsal.walls import Fault, Place
 from rotator.rehearsal.world import Process
 from rotator.ring import Phase
 from tests.model.scene import seconds, tight
@@ -23,6 +25,18 @@ _PASSAGES = 40
 def rotations_as_tight_as_can_be() -> None:
     """Three rotations exactly at the floors, a server elsewhere, clocks as far apart as allowed."""
     stage(follower=True).run(seconds(4000), prompt=True)
+
+
+def rotations_ordered_at_once() -> None:
+    """`rotate --now`, and no next key yet: one is made, and signs when its propagation has just passed."""
+    policy = replace(tight_policy(standby=Standby.JUST_IN_TIME), max_keys=9)
+    it = stage(replace(policy, rotate_every=seconds(5000)), follower=True)
+    it.signs(1)
+    for _ in range(2):
+        it.run(seconds(100))
+        it.world.advance(2 * it.policy.clock_skew)  # so that the slow clock is past every date
+        operations.order_promotion(it.slow.site, None, "now")
+        it.run(it.policy.propagation_wait + seconds(60))
 
 
 def rotations_seen_through_a_cdn() -> None:
@@ -49,9 +63,10 @@ def a_writer_that_stands_still() -> None:
         it.world.hand(it.signing[0], None)
 
         def meanwhile(it: Stage = it) -> None:
-            for _ in range(60):
+            first = it.world.ring.active
+            while it.world.ring.active == first or len(it.world.ring.in_phase(Phase.RETIRING)) < 2:
                 it.settle(it.fast)
-                it.next_date()
+                it.next_deadline()
 
         if not it.at_every_passage(it.slow, meanwhile, number):
             break
@@ -66,12 +81,12 @@ def a_swap_long_after_its_load() -> None:
         def meanwhile(it: Stage = it) -> None:
             it.jwks[0].fault = Fault.READ_ONLY
             it.world.hand(it.jwks[0], it.jwks[0].past[0])
-            it.settle(it.fast)
             it.world.advance(it.policy.propagation_wait)
+            it.world.heal()
+            it.fast.run(tick)
 
         if not it.at_every_passage(it.slow, meanwhile, number):
             break
-        it.world.heal()
         it.run(seconds(1500))
 
 
@@ -113,6 +128,7 @@ def a_clock_that_leaps_in_a_tick() -> None:
         it.world.store.witness = True
         it.signs(1)
         it.run(seconds(60))
+        it.next_deadline()
 
         def meanwhile(it: Stage = it) -> None:
             it.fast.host.offset += seconds(3600)
@@ -120,11 +136,12 @@ def a_clock_that_leaps_in_a_tick() -> None:
         if not it.at_every_passage(it.fast, meanwhile, number):
             break
         it.fast.host.offset -= seconds(3600)
-        start = it.world.now
-        while it.world.now < start + seconds(1500):
-            it.settle()
-            it.judge(it.world.now - start)
-            it.next_date()
+        it.run(seconds(60))
+        outcome = it.slow.run(tick)
+        if isinstance(outcome, Outcome) and outcome.observed.suspicious:
+            it.world.promise.broken(
+                f"a leap elsewhere stops this host: {outcome.observed.suspicious}"
+            )
 
 
 def a_publication_that_is_late() -> None:
@@ -355,26 +372,21 @@ def material_that_is_lost() -> None:
     shelf = it.world.store.shelf(it.world.key_set)
     assert key.locator is not None
     shelf.material[key.locator] = (key.kid, it.world.keys.make(key.kind).material)
-    it.run(seconds(2000))
-    good = it.slow.site.material
-    for what in material_faults(
-        it.world.ring,
-        shelf,
-        lambda key: (
-            (found := good.get(key.locator or "", key.kid)) is not None
-            and it.world.keys.proves(key, found)
-        ),
-    ):
-        it.world.promise.broken(what)
+    start = it.world.now
+    while it.world.now < start + seconds(2000):
+        it.settle()
+        for what in material_faults(it.world.ring, shelf, it.world.keys.proves):
+            it.world.promise.broken(what)
+        it.next_date()
 
 
-def a_cdn_that_keeps_for_a_week() -> None:
-    """A CDN in front of the JWKS keeps what it has for a week, whatever we say (EKS)."""
-    it = stage(replace(tight_policy(), rotate_every=seconds(86400)), probe=True)
+def a_cdn_that_keeps_for_longer_than_a_period() -> None:
+    """A CDN keeps the JWKS for two periods, whatever we say (EKS: a week, and a new key each week)."""
+    it = stage(replace(tight_policy(), rotate_every=seconds(3000), max_keys=9), probe=True)
     it.jwks[0].true = None
-    it.jwks[0].longer_cache = seconds(7 * 86400)
+    it.jwks[0].longer_cache = seconds(6000)
     it.signs(1)
-    it.run(seconds(3 * 86400))
+    it.run(seconds(3500))
 
 
 def a_long_absence() -> None:
@@ -452,3 +464,36 @@ def a_server_elsewhere_that_serves_old() -> None:
     it.run(2 * policy.propagation_wait)
     it.world.heal()
     it.run(seconds(3000))
+
+
+def an_emergency_of_a_new_key() -> None:
+    """The store leaked: signers must not have the new key before verifiers can."""
+    it = stage()
+    it.signs(1)
+    world = it.world
+    begun = [place.document for place in it.jwks]
+
+    def delivered(place: Place) -> None:
+        world.promise.place_changed(place)
+        if [place.document for place in it.jwks] == begun:
+            world.promise.broken("a new key was delivered before it was published")
+
+    it.signing[0].changed = delivered
+    operations.emergency(it.fast.site, "leaked")
+
+
+def a_signing_target_nobody_else_knows() -> None:
+    """One replica delivers to a new target, and another, which does not know it, rotates."""
+    it = stage()
+    it.signs(1)
+    world = it.world
+    new = world.place("signing-new", DocumentKind.SIGNING)
+    with_it = replace(it.slow.settings, targets=(*it.slow.settings.targets, new.name))
+    it.slow.configure(with_it)
+    while new.document is None:
+        it.slow.run(tick)
+    it.slow.host.offset += seconds(86400)  # it does nothing from now on
+    start = world.now
+    while world.now < start + seconds(4000):
+        it.settle(it.fast)
+        it.next_date()

@@ -70,6 +70,11 @@ class Stage:
         later = [date - self.world.now for date in self.world.deadlines() if date > self.world.now]
         self.world.advance(min([self.policy.resync, *later]))
 
+    def next_deadline(self) -> None:
+        """Move to the next date of either replica, however far it is."""
+        later = [date - self.world.now for date in self.world.deadlines() if date > self.world.now]
+        self.world.advance(min(later, default=self.policy.resync))
+
     def run(self, duration: timedelta, *, prompt: bool = False) -> None:
         """Let everything happen for a while; with `prompt`, nothing may be late."""
         start = self.world.now
@@ -80,9 +85,9 @@ class Stage:
             self.next_date()
         self.settle()
 
-    def until(self, reached: Callable[[], bool], most: timedelta = seconds(40_000)) -> None:
+    def until(self, reached: Callable[[], bool]) -> None:
         """Let everything happen until something is reached."""
-        start = self.world.now
+        start, most = self.world.now, seconds(40_000)
         self.settle()
         while not reached():
             if self.world.now > start + most:
@@ -157,7 +162,7 @@ def stage(
     ]
     if follower:
         world.follower("elsewhere")
-    probes = ()
+    probes: tuple[str, ...] = ()
     if probe:
         announcing[0].true = world.true
         probes = (announcing[0].name,)

@@ -1,0 +1,67 @@
+"""The model can fail: every seeded defect is caught, and the program as it is breaks nothing.
+
+A row of `DEFECTS` names a fault, what it stands for, and the story in which its harm shows.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from rotator.rehearsal.promise import Broken
+from tests.model import scenarios
+from tests.model.defects import DEFECTS, Defect
+
+STORIES = sorted({defect.scenario for defect in DEFECTS}, key=lambda story: story.__name__)
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_without_a_defect_the_story_goes_well(story: object) -> None:
+    """The stories themselves break nothing."""
+    assert callable(story)
+    story()
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
+def test_the_model_catches(defect: Defect) -> None:
+    """With the defect in, the same story breaks the promise."""
+    with defect.patch(), pytest.raises(Broken):
+        defect.scenario()
+
+
+def test_there_is_a_defect_for_everything_that_is_promised() -> None:
+    """At least thirty; one for each rule, each clause of the contract, each incident."""
+    broken = " | ".join(defect.breaks for defect in DEFECTS)
+    for number in range(1, 11):
+        assert any(defect.breaks == f"rule {number}" for defect in DEFECTS), f"rule {number}"
+    incidents = (
+        "Azure",
+        "Logto",
+        "EKS",
+        "GitLab",
+        "Nomad",
+        "Istio",
+        "dex",
+        "AKP",
+        "SPIRE",
+        "Storm",
+    )
+    for incident in incidents:
+        assert incident in broken, incident
+    for clause in ("propagation", "grace", "rotate_every", "max_keys"):
+        assert f"contract: {clause}" in broken, clause
+    assert len(DEFECTS) >= 30
+    assert len({defect.name for defect in DEFECTS}) == len(DEFECTS)
+
+
+def test_every_story_is_told() -> None:
+    """No scenario without a defect that needs it."""
+    public = {
+        function
+        for name, function in vars(scenarios).items()
+        if inspect.isfunction(function)
+        and function.__module__ == scenarios.__name__
+        and not name.startswith("_")
+    }
+    assert public == set(STORIES)
