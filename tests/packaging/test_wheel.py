@@ -204,13 +204,8 @@ def test_rotate_with_nothing_due_loads_only_what_it_needs(
     """A CronJob runs this path all day: no scheduler, no server, no JOSE library, no SDK."""
     probe = (
         "import json, pathlib, sys\n"
-        "from rotator.cli import main\n"
-        "sys.argv = ['rotator', 'rotate', '--detailed-exitcode']\n"
-        "code = None\n"
-        "try:\n"
-        "    code = main()\n"
-        "except SystemExit as stop:\n"
-        "    code = stop.code\n"
+        "from rotator.cli import execute\n"
+        "code = execute(['rotate', '--detailed-exitcode'])\n"
         "loaded = sorted({name.partition('.')[0] for name in sys.modules})\n"
         "pathlib.Path('loaded.json').write_text(json.dumps({'code': code, 'loaded': loaded}))\n"
     )
