@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rotator.cli.session import Events, Result, Session, pause
 from rotator.cli.views import failures_view, in_words, keys_in_words, step_view, written_in
+from rotator.observed import DocumentKind
+from rotator.settle import Settled
 
 if TYPE_CHECKING:
     from rotator.assemble import Assembly
     from rotator.keyset import Site
     from rotator.operations import Done
-    from rotator.settle import Settled
 
 ORDER_FORMAT: Final = "rotator.order/1"
 
@@ -32,6 +33,7 @@ class Asked:
 
     Attributes:
         operation: an order; None for nothing but what is due.
+        urgent: nothing delays it (rule 6), not even that only a daemon's own server publishes the JWKS.
         word: what has to be typed before it is carried out, unless `yes`; None asks for nothing.
     """
 
@@ -40,6 +42,7 @@ class Asked:
     first_run: bool = False
     word: str | None = None
     yes: bool = False
+    urgent: bool = False
 
 
 def act(session: Session, names: Sequence[str], asked: Asked) -> list[Result]:
@@ -47,7 +50,9 @@ def act(session: Session, names: Sequence[str], asked: Asked) -> list[Result]:
     events = Events(quiet=asked.dry_run)
     with session.assembly(events) as assembly:
         _confirm(session, assembly, names, asked)
-        return session.each(names, lambda name: _one(session, assembly.site(name), events, asked))
+        return session.each(
+            names, lambda name: _one(session, _site(assembly, name, asked), events, asked)
+        )
 
 
 def order(session: Session, name: str, asked: Asked) -> int:
@@ -61,8 +66,17 @@ def _confirm(session: Session, assembly: Assembly, names: Sequence[str], asked: 
         return
     statement: list[str] = []
     for name in names:
-        statement += asked.operation(assembly.site(name), dry_run=True).statement
+        statement += asked.operation(_site(assembly, name, asked), dry_run=True).statement
     session.console.confirm(statement, yes=asked.yes, word=asked.word)
+
+
+def _site(assembly: Assembly, name: str, asked: Asked) -> Site:
+    return assembly.site(name, reading=asked.urgent)
+
+
+def _blind(site: Site) -> bool:
+    """True when this process looks at nothing that verifiers read: then it may not tick."""
+    return all(target.kind is DocumentKind.SIGNING for target in site.targets)
 
 
 def _one(session: Session, site: Site, events: Events, asked: Asked) -> Result:
@@ -80,10 +94,20 @@ def _one(session: Session, site: Site, events: Events, asked: Asked) -> Result:
         # Said at once, unless it was said with the question: whatever fails now, the order stands.
         for line in done.statement:
             session.console.say(line)
+    if done is not None and _blind(site):
+        return _ordered(session, site, done, events.take())
     settled = settle(site, wait)
     result = _result(settled, done, events.take())
     _print(session, settled, result, dry_run=asked.dry_run)
     return result
+
+
+def _ordered(session: Session, site: Site, done: Done, events: Sequence[dict[str, Any]]) -> Result:
+    """Say what became of an order whose rest is the business of the daemon that runs the server."""
+    session.console.say(f"{site.key_set}: the rest is done by `rotator run`, within its resync")
+    if done.outcome is None:
+        return Result(site.key_set, {"statement": list(done.statement)}, exit_code=0, changed=False)
+    return _result(Settled(done.outcome, (), done.outcome.changed), done, events)
 
 
 def _result(settled: Settled, done: Done | None, events: Sequence[dict[str, Any]]) -> Result:

@@ -35,6 +35,7 @@ def revoke(
         dry_run=dry_run,
         word="revoke" if _grave(session, name, kids) else None,
         yes=yes,
+        urgent=True,
     )
     return order(session, name, asked)
 
@@ -42,7 +43,7 @@ def revoke(
 def _grave(session: Session, name: str, kids: tuple[str, ...]) -> bool:
     """True when the current key, or every published one, is to go: that breaks tokens in use."""
     with session.assembly() as assembly:
-        ring = ring_of(assembly.site(name))
+        ring = ring_of(assembly.site(name, reading=True))
     active = ring.active
     published = {key.kid for key in ring.published}
     return (active is not None and active.kid in kids) or (

@@ -53,6 +53,7 @@ def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -
         first_run=said["first_run"],
         word="emergency" if emergency else None,
         yes=said["yes"],
+        urgent=emergency,
     )
     results = act(session, names, asked)
     code = session.finish(FORMAT, results, dry_run=said["dry_run"])
