@@ -335,6 +335,9 @@ def _create(s: Situation) -> Iterator[Step]:
     if s.ring.in_phase(Phase.CREATING) or s.next_keys:
         return
     reason, due = _creation_wanted(s)
+    if s.now < due and reason is Reason.KIND_CHANGED:
+        yield s.wait(Reason.KIND_PACED, "", due, "one change of kind in each propagation")
+        return
     if s.now < due:
         yield s.wait(Reason.NOT_DUE, "", due, "the next key is created just in time")
         return
