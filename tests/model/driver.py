@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tests.model import actions, commands
+from tests.model import actions, changes, commands
 from tests.model.actions import Action
 from tests.model.scene import Scene, make_scene
 
@@ -53,7 +53,8 @@ WEIGHTS: dict[str, float] = {
 
 def action(name: str) -> Action:
     """Return an action by its name."""
-    found: Action = getattr(commands if hasattr(commands, name) else actions, name)
+    home = next(module for module in (commands, changes, actions) if hasattr(module, name))
+    found: Action = getattr(home, name)
     return found
 
 

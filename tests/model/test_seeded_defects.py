@@ -5,21 +5,17 @@ A row of `DEFECTS` names a fault, what it stands for, and the story in which its
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 
 from rotator.rehearsal.promise import Broken
-from tests.model import scenarios
-from tests.model.defects import DEFECTS, Defect
+from tests.model.defects import DEFECTS
+from tests.model.patches import Defect
+from tests.model.stories import STORIES, Story
 
-STORIES = sorted({defect.scenario for defect in DEFECTS}, key=lambda story: story.__name__)
 
-
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
-def test_without_a_defect_the_story_goes_well(story: object) -> None:
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+def test_without_a_defect_the_story_goes_well(story: Story) -> None:
     """The stories themselves break nothing."""
-    assert callable(story)
     story()
 
 
@@ -56,12 +52,5 @@ def test_there_is_a_defect_for_everything_that_is_promised() -> None:
 
 
 def test_every_story_is_told() -> None:
-    """No scenario without a defect that needs it."""
-    public = {
-        function
-        for name, function in vars(scenarios).items()
-        if inspect.isfunction(function)
-        and function.__module__ == scenarios.__name__
-        and not name.startswith("_")
-    }
-    assert public == set(STORIES)
+    """No story without a defect that needs it."""
+    assert set(STORIES) == {defect.scenario.__name__ for defect in DEFECTS}
