@@ -62,8 +62,13 @@ def revokes(scene: Scene, rng: random.Random) -> None:
 
 
 def an_emergency(scene: Scene, rng: random.Random) -> None:
-    """`rotator rotate --emergency`."""
+    """`rotator rotate --emergency`.
+
+    Without a ring there is nothing to record its key in before the material is put; when it dies just
+    then, the material stays behind.
+    """
     watch = scene.world.watch
+    watch.lossy = watch.lossy or not watch.ring.revision
     watch.urgent = True
     watch.restoring = not watch.ring.published  # with nothing to revoke, its key comes from nowhere
     try:
