@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from rotator.errors import ConfigError
 from rotator.hostclock import HostClock
 from rotator.keys import KeyMaker, Keys
-from rotator.keyset import Emit, Site
-from rotator.look import Clock, Seen, Spread
+from rotator.reconcile.look import Clock, Seen, Spread
+from rotator.reconcile.site import Emit, Site
 from rotator.settings.result import KeySetSettings, Settings
 from rotator.stores import DocumentKind, Store, Target, find_backend
 
@@ -186,15 +186,10 @@ class Assembly:
         return spread
 
 
-def combined_paths(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Return what the built-in server serves as combined documents, by path."""
-    return dict(settings.combine)
-
-
 def served(settings: Settings) -> Any:
     """Return what the built-in server of this configuration serves (a `rotator.server.Site`)."""
     from rotator.server.site import Site as Served
 
     names = [n for n, item in settings.key_sets.items() if not item.policy.kind.symmetric]
     default = next((n for n in names if settings.key_sets[n].default), None)
-    return Served(settings.public_dir, tuple(names), default, combined_paths(settings))
+    return Served(settings.public_dir, tuple(names), default, dict(settings.combine))

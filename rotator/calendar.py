@@ -15,9 +15,10 @@ from rotator import transitions
 from rotator.algorithms import PUBLIC_MEMBERS
 from rotator.evidence import absorb, stamp
 from rotator.observed import DocumentKind, Observed, Sighting
-from rotator.plan import Do, Step, next_deadline, next_step, waiting_for
+from rotator.plan import next_deadline, next_step, waiting_for
 from rotator.policy import RotationPolicy
 from rotator.ring import Key, KeyRing, Phase
+from rotator.step import Do, Step
 
 _MOST_STEPS: Final = 10_000
 _INSTANT: Final = timedelta(microseconds=1)

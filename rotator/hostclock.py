@@ -18,7 +18,7 @@ class HostClock:
     """The wall clock, and a clock that nobody can set.
 
     `CLOCK_BOOTTIME` counts while the machine is suspended and `CLOCK_MONOTONIC` does not, which is
-    how an absence is told from a leap (clock_gettime(2)). Implements `rotator.look.Clock`.
+    how an absence is told from a leap (clock_gettime(2)). Implements `rotator.reconcile.look.Clock`.
     """
 
     def now(self) -> datetime:

@@ -89,7 +89,7 @@ def configure(level: str = "info", format: str = "auto", stream: IO[str] | None 
 
 
 def emit(level: str, event: str, **fields: Any) -> None:
-    """Log one event; implements `rotator.keyset.Emit`.
+    """Log one event; implements `rotator.reconcile.site.Emit`.
 
     Args:
         level: one of `LEVELS`.

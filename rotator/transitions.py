@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.errors import UsageError
-from rotator.plan import Reason
 from rotator.ring import ENDED, Entry, Key, KeyRing, Order, Phase
+from rotator.step import Reason
 
 _STALLED: Final = timedelta(seconds=60)
 """No write window is longer than this."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from rotator.cli.session import Events, Result, Session, pause
 from rotator.cli.views import failures_view, in_words, keys_in_words, step_view, written_in
 from rotator.observed import DocumentKind
-from rotator.settle import Settled
+from rotator.reconcile.settle import Settled
 
 if TYPE_CHECKING:
     from rotator.assemble import Assembly
-    from rotator.keyset import Site
     from rotator.operations import Done
+    from rotator.reconcile.site import Site
 
 ORDER_FORMAT: Final = "rotator.order/1"
 
@@ -80,7 +80,7 @@ def _blind(site: Site) -> bool:
 
 
 def _one(session: Session, site: Site, events: Events, asked: Asked) -> Result:
-    from rotator.settle import settle
+    from rotator.reconcile.settle import settle
 
     site.first_run = asked.first_run
     wait: Callable[..., None] = pause

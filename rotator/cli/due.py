@@ -11,7 +11,7 @@ from rotator.cli.session import Events, Result, Session
 from rotator.cli.views import failures_view, in_words, step_view, written_in
 
 if TYPE_CHECKING:
-    from rotator.keyset import Site
+    from rotator.reconcile.site import Site
 
 FORMAT: Final = "rotator.due/1"
 DUE: Final = 0
@@ -66,8 +66,8 @@ def due(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
 
 def _one(session: Session, site: Site) -> Result:
     from rotator.cli.paper import on_paper
-    from rotator.plan import Do
-    from rotator.reconcile import tick
+    from rotator.reconcile.tick import tick
+    from rotator.step import Do
 
     events = Events(quiet=True)
     paper, _ = on_paper(site, events.emit)
@@ -88,7 +88,7 @@ def _one(session: Session, site: Site) -> Result:
 
 
 def _words(outcome: Any) -> str:
-    from rotator.plan import Do
+    from rotator.step import Do
 
     if outcome.step.do is not Do.WAIT:
         return f"due: {in_words(outcome.step, outcome.now)}"

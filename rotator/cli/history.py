@@ -10,7 +10,7 @@ from rotator.cli.session import Result, Session
 from rotator.cli.views import entry_view
 
 if TYPE_CHECKING:
-    from rotator.keyset import Site
+    from rotator.reconcile.site import Site
 
 FORMAT: Final = "rotator.history/1"
 

@@ -9,12 +9,12 @@ from typing import Final
 from rotator.assemble import Assembly
 from rotator.cli.reading import ring_of, suspicion
 from rotator.errors import RotatorError, StoreError
-from rotator.keyset import Site
-from rotator.look import Seen, look_at, witness_of
 from rotator.observed import Sighting
 from rotator.policy import format_duration
 from rotator.profiles import advice
-from rotator.reconcile import refuse_misfit
+from rotator.reconcile.gather import refuse_misfit
+from rotator.reconcile.look import Seen, look_at, witness_of
+from rotator.reconcile.site import Site
 from rotator.ring import Key, KeyRing, Phase
 from rotator.stores import Finding, Inspectable, ServerTime
 

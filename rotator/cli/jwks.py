@@ -11,7 +11,7 @@ from rotator.cli.session import Result, Session
 from rotator.errors import UsageError
 
 if TYPE_CHECKING:
-    from rotator.keyset import Site
+    from rotator.reconcile.site import Site
 
 FORMAT: Final = "rotator.jwks/1"
 

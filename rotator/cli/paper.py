@@ -14,9 +14,9 @@ from typing import Any
 from rotator.algorithms import PUBLIC_MEMBERS, Kind
 from rotator.errors import Conflict
 from rotator.keys import KeyMaker, NewKey
-from rotator.keyset import Emit, Memory, Site
-from rotator.look import Clock
 from rotator.observed import DocumentKind
+from rotator.reconcile.look import Clock
+from rotator.reconcile.site import Emit, Memory, Site
 from rotator.ring import Key
 from rotator.secret import Secret
 from rotator.stores import (

@@ -13,8 +13,8 @@ from rotator.cli.views import in_words, moment, step_view
 from rotator.errors import UsageError
 
 if TYPE_CHECKING:
-    from rotator.keyset import Site
-    from rotator.plan import Step
+    from rotator.reconcile.site import Site
+    from rotator.step import Step
 
 FORMAT: Final = "rotator.plan/1"
 _YEAR: Final = timedelta(days=365)

@@ -8,10 +8,10 @@ from typing import Any
 from rotator.cli.views import moment
 from rotator.clock import judge
 from rotator.errors import StoreCorrupt
-from rotator.keyset import Site
-from rotator.plan import Reason, Step
+from rotator.reconcile.site import Site
 from rotator.ring import KeyRing
 from rotator.ring_document import read_ring
+from rotator.step import Reason, Step
 from rotator.stores import DocumentKind
 
 

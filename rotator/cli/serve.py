@@ -16,7 +16,7 @@ from rotator.errors import ConfigError
 
 if TYPE_CHECKING:
     from rotator.assemble import Assembly
-    from rotator.keyset import Site
+    from rotator.reconcile.site import Site
     from rotator.stores import Document
 
 _ENDED_BY: Final = {signal.SIGTERM: 143, signal.SIGINT: 130}

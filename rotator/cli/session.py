@@ -47,7 +47,7 @@ class Events:
         self.seen: list[dict[str, Any]] = []
 
     def emit(self, level: str, event: str, **fields: Any) -> None:
-        """Take one event; implements `rotator.keyset.Emit`."""
+        """Take one event; implements `rotator.reconcile.site.Emit`."""
         self.seen.append({"event": event, **fields})
         if not self._quiet:
             from rotator.logs import emit

@@ -14,10 +14,10 @@ from rotator.cli.views import in_words, key_view, order_view, sighting_view, ste
 from rotator.errors import worst_exit_code
 
 if TYPE_CHECKING:
-    from rotator.keyset import Site
     from rotator.observed import Observed
-    from rotator.plan import Step
+    from rotator.reconcile.site import Site
     from rotator.ring import Key, KeyRing, Order
+    from rotator.step import Step
 
 FORMAT: Final = "rotator.status/1"
 
@@ -83,7 +83,7 @@ def _remembered(site: Site) -> tuple[KeyRing, Observed, datetime]:
 
 
 def _looked(site: Site) -> tuple[KeyRing, Observed, datetime]:
-    from rotator.reconcile import look_around
+    from rotator.reconcile.gather import look_around
 
     view = look_around(site)
     return view.ring, view.observed, view.now

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from rotator.errors import RotatorError
 from rotator.observed import Sighting
-from rotator.plan import Do, Step
 from rotator.policy import format_duration
 from rotator.ring import Entry, Key, KeyRing, Order, Phase
+from rotator.step import Do, Step
 
 _WORTH_SAYING: Final = timedelta(minutes=2)
 

@@ -27,9 +27,9 @@ from rotator.daemon.pace import (
 )
 from rotator.daemon.waker import Waker
 from rotator.errors import Conflict
-from rotator.keyset import Emit, Outcome, Site
-from rotator.look import Clock
-from rotator.reconcile import tick
+from rotator.reconcile.look import Clock
+from rotator.reconcile.site import Emit, Outcome, Site
+from rotator.reconcile.tick import tick
 
 HEARTBEAT: Final = timedelta(seconds=30)
 _TRUST: Final = timedelta(seconds=1)

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.daemon.agenda import Turn
-from rotator.keyset import Outcome
-from rotator.plan import Do, next_deadline
+from rotator.plan import next_deadline
 from rotator.policy import RotationPolicy
+from rotator.reconcile.site import Outcome
+from rotator.step import Do
 
 _FIRST_PAUSE: Final = timedelta(seconds=1)
 _CONFLICT: Final = timedelta(milliseconds=50)

@@ -16,8 +16,8 @@ from rotator.daemon.lanes import Lanes
 from rotator.daemon.waker import Waker
 from rotator.errors import StoreUnavailable, TargetFailing
 from rotator.hostclock import HostClock
-from rotator.keyset import Emit, Site
-from rotator.look import Clock
+from rotator.reconcile.look import Clock
+from rotator.reconcile.site import Emit, Site
 from rotator.server.process import ServerProcess
 from rotator.server.site import WELL_KNOWN
 from rotator.settings import Settings

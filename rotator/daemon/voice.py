@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.errors import RotatorError
-from rotator.keyset import Emit, Site
-from rotator.plan import Reason, Step
+from rotator.reconcile.site import Emit, Site
 from rotator.ring_document import format_date
+from rotator.step import Reason, Step
 
 FLEET: Final = 100
 """With more key sets than this, what each waits for is told at DEBUG only."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from rotator.errors import Conflict, UsageError
-from rotator.keyset import Outcome, Site
 from rotator.plan import next_step
-from rotator.reconcile import View, look_around
+from rotator.reconcile.finish import finish
+from rotator.reconcile.gather import look_around
+from rotator.reconcile.site import Outcome, Site
+from rotator.reconcile.view import View
 from rotator.ring import ENDED, Key, KeyRing
 
 _TRIES: Final = 10
@@ -27,7 +29,7 @@ def existing(site: Site) -> View:
     """Load and look, as a tick does; the key set must have a ring.
 
     Raises:
-        UsageError: there is none yet; and as `rotator.reconcile.look_around`.
+        UsageError: there is none yet; and as `rotator.reconcile.gather.look_around`.
     """
     site.memory.failing.clear()  # an operator's word gets its try, however often a target failed before
     view = look_around(site)
@@ -55,10 +57,10 @@ def need(ring: KeyRing, kid: str) -> Key:
     return key
 
 
-def finish(view: View) -> Outcome:
+def carry_on(view: View) -> Outcome:
     """Write what follows from the swap at the targets."""
     step = next_step(view.ring, view.site.policy, view.site.clock.now(), view.observed)
-    return view.finish(step, {})
+    return finish(view, step, {})
 
 
 def again_on_conflict(once: Callable[[], Done]) -> Done:
@@ -87,6 +89,6 @@ def apply(
         if dry_run:
             return Done(statement)
         view.swap()
-        return Done(statement, finish(view))
+        return Done(statement, carry_on(view))
 
     return again_on_conflict(once)

@@ -17,20 +17,21 @@ from rotator.errors import (
     UsageError,
 )
 from rotator.keys import NewKey
-from rotator.keyset import Site
 from rotator.operations.done import (
     Done,
     again_on_conflict,
     apply,
+    carry_on,
     existing,
-    finish,
     need,
 )
-from rotator.plan import Reason
 from rotator.policy import format_duration
-from rotator.reconcile import View, judge_clock, look_around, observe, update
+from rotator.reconcile.gather import judge_clock, look_around, observe
+from rotator.reconcile.site import Site
+from rotator.reconcile.steps import begin_creation, self_test
+from rotator.reconcile.view import View, update
 from rotator.ring import ENDED, Key, KeyRing, Phase
-from rotator.steps import begin_creation, self_test
+from rotator.step import Reason
 
 _PLACES: Final = 64
 _REVOCABLE: Final = (Phase.CREATING, Phase.PENDING, Phase.ACTIVE, Phase.RETIRING)
@@ -63,7 +64,7 @@ def _revoke_once(site: Site, kids: Sequence[str], why: str, *, dry_run: bool) ->
         chosen = next((key.kid for key in _candidates(view, kids) if _good(view, key)), None)
         chosen = chosen or _new_key(view)
     _revoke_now(view, kids, why, chosen)
-    return Done(said, finish(view))
+    return Done(said, carry_on(view))
 
 
 def emergency(site: Site, why: str, *, dry_run: bool = False) -> Done:
@@ -102,7 +103,7 @@ def _emergency_once(site: Site, why: str, *, dry_run: bool) -> Done:
     except RotatorError:
         _take_back(view, new)
         raise
-    return Done(said, finish(view))
+    return Done(said, carry_on(view))
 
 
 def _take_back(view: View, kid: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rotator import transitions
 from rotator.errors import UsageError
-from rotator.keyset import Site
 from rotator.operations.done import Done, apply, existing, need
-from rotator.reconcile import View
+from rotator.reconcile.site import Site
+from rotator.reconcile.view import View
 from rotator.ring import KeyRing, Phase
 
 

@@ -10,14 +10,15 @@ from typing import Any
 from rotator import transitions
 from rotator.algorithms import ALGORITHMS, PUBLIC_MEMBERS
 from rotator.errors import StoreCorrupt, TargetFailing, UsageError
-from rotator.keyset import Site
-from rotator.look import Seen, jwks_in
 from rotator.observed import DocumentKind
-from rotator.operations.done import Done, apply, existing, finish
-from rotator.reconcile import View, judge_clock, observe
+from rotator.operations.done import Done, apply, carry_on, existing
+from rotator.reconcile.gather import judge_clock, observe
+from rotator.reconcile.look import Seen, jwks_in
+from rotator.reconcile.site import Site
+from rotator.reconcile.steps import self_test
+from rotator.reconcile.view import View
 from rotator.ring import ENDED, Entry, Key, KeyRing, Phase
 from rotator.ring_document import read_ring
-from rotator.steps import self_test
 
 
 def forget(site: Site, target: str, *, dry_run: bool = False) -> Done:
@@ -79,7 +80,7 @@ def take_over(site: Site, target: str, *, dry_run: bool = False) -> Done:
     view.swap()
     ours = replace(item.sighting, ours=True, strangers=(), kids=())
     view.seen = tuple(replace(seen, sighting=ours) if seen is item else seen for seen in view.seen)
-    return Done(said, finish(view))
+    return Done(said, carry_on(view))
 
 
 def confirm_clock(site: Site, *, dry_run: bool = False) -> Done:
@@ -150,7 +151,7 @@ def restore(
     if dry_run:
         return Done(said)
     view.swap()
-    return Done(said, finish(view))
+    return Done(said, carry_on(view))
 
 
 def _need_answers(view: View, forget: tuple[str, ...]) -> None:

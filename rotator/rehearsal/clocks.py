@@ -44,7 +44,7 @@ class Host:
 
 @dataclass(slots=True)
 class HostClock:
-    """`rotator.look.Clock` of one process on a host.
+    """`rotator.reconcile.look.Clock` of one process on a host.
 
     Reading CLOCK_BOOTTIME passes the gate first: that is where a process stands still just before it
     asks whether it may still write.

@@ -10,10 +10,10 @@ from typing import Any
 from rotator.documents import read_json
 from rotator.errors import RotatorError
 from rotator.jwks import render_jwks
-from rotator.keyset import Outcome, Site
 from rotator.observed import DocumentKind
 from rotator.plan import next_deadline
 from rotator.policy import ZERO, RotationPolicy
+from rotator.reconcile.site import Outcome, Site
 from rotator.rehearsal.clocks import Host, HostClock, TrueTime
 from rotator.rehearsal.pauses import Crash, Gate, Work
 from rotator.rehearsal.promise import Promise
@@ -215,7 +215,7 @@ class World:
 
     def settle(self, processes: Iterable[Process] | None = None, most: int = 40) -> list[Outcome]:
         """Let processes tick, in turn, until none of them changes anything; return their last outcomes."""
-        from rotator.reconcile import tick
+        from rotator.reconcile.tick import tick
 
         last: list[Outcome] = []
         for process in processes if processes is not None else list(self.processes):

@@ -13,8 +13,8 @@ import pytest
 
 from rotator.assemble import Assembly, served
 from rotator.errors import ConfigError
-from rotator.look import Seen
 from rotator.observed import Sighting
+from rotator.reconcile.look import Seen
 from rotator.settings import Settings, load_settings
 from rotator.stores import DocumentKind, Target
 from tests.cli.bench import Bench

@@ -11,9 +11,9 @@ from rotator import transitions
 from rotator.algorithms import kind_of
 from rotator.calendar import forecast, remembered, rotations
 from rotator.observed import DocumentKind
-from rotator.plan import Do, Step
 from rotator.policy import RotationPolicy, Standby
 from rotator.ring import Key, KeyRing, Phase
+from rotator.step import Do, Step
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -9,16 +9,16 @@ from datetime import datetime
 from typing import Any
 
 from rotator.errors import RotatorError
-from rotator.keyset import Outcome, Site
 from rotator.observed import DocumentKind
 from rotator.policy import ZERO
-from rotator.reconcile import tick
+from rotator.reconcile.settle import settle
+from rotator.reconcile.site import Outcome, Site
+from rotator.reconcile.tick import tick
 from rotator.rehearsal.ringwatch import overdue
 from rotator.rehearsal.walls import Fault, Place
 from rotator.rehearsal.world import Process
 from rotator.ring import Phase
 from rotator.secret import Secret
-from rotator.settle import settle
 from tests.model.scene import Scene, seconds
 
 Action = Callable[[Scene, random.Random], None]

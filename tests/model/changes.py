@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from rotator.observed import DocumentKind
 from rotator.policy import PROTECTIVE, ZERO, Standby, broken_clauses
-from rotator.reconcile import tick
+from rotator.reconcile.tick import tick
 from rotator.rehearsal.reality import REAL
 from rotator.rehearsal.world import Settings
 from tests.model.scene import Scene, loose, seconds, tight

@@ -7,7 +7,7 @@ import random
 from rotator import operations
 from rotator.errors import RotatorError
 from rotator.observed import DocumentKind
-from rotator.reconcile import tick
+from rotator.reconcile.tick import tick
 from rotator.rehearsal.walls import Fault
 from rotator.rehearsal.world import Process
 from rotator.ring import Phase

@@ -6,14 +6,15 @@ for. `scenario` is the story in which its harm shows.
 
 from __future__ import annotations
 
-from rotator import evidence, jwks, plan, reconcile, steps, transitions
+from rotator import evidence, jwks, rules, transitions
 from rotator.clock import Verdict
-from rotator.keyset import Memory
 from rotator.observed import Observed
-from rotator.plan import Situation
 from rotator.policy import ZERO, RotationPolicy
-from rotator.reconcile import View
+from rotator.reconcile import gather, steps
+from rotator.reconcile.site import Memory
+from rotator.reconcile.view import View
 from rotator.ring import Key, KeyRing
+from rotator.rules import Situation
 from tests.model import faulty_decisions as wrong
 from tests.model import faulty_ticks as faulty
 from tests.model import stories_of_keys as keys
@@ -82,7 +83,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         "retire without the last look",
         "rule 2",
-        instead(plan, "_retire_one", wrong.retire_without_last_look),
+        instead(rules, "_retire_one", wrong.retire_without_last_look),
         time.a_signing_target_that_comes_back_old,
     ),
     Defect(
@@ -106,20 +107,20 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         "first run when nobody answered",
         "rule 4",
-        instead(reconcile, "_refuse_doubtful_first_run", lambda _view: None),
+        instead(gather, "_refuse_doubtful_first_run", lambda _view: None),
         writers.a_ring_that_is_lost_while_nobody_answers,
     ),
     Defect(
         "a restored ring is taken for the truth",
         "rule 4",
-        instead(reconcile, "_refuse_stale", lambda _view: None),
+        instead(gather, "_refuse_stale", lambda _view: None),
         writers.a_ring_that_is_old,
     ),
     Defect("overdue shortens propagation", "rule 5", wrong.overdue_at_once, time.a_long_absence),
     Defect(
         "the first key never waits",
         "rule 5",
-        instead(plan, "_published_before", lambda *_: False),
+        instead(rules, "_published_before", lambda *_: False),
         keys.a_first_key_that_is_discarded,
     ),
     Defect(
@@ -145,7 +146,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         "no limit to the number of keys",
         "rule 8",
-        instead(plan, "_creation_obstacle", lambda *_: None),
+        instead(rules, "_creation_obstacle", lambda *_: None),
         keys.keys_that_pile_up,
     ),
     Defect(
@@ -206,7 +207,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         "a leap of the clock that promotes",
         "clock",
-        instead(reconcile, "judge", lambda *_, **__: Verdict()),
+        instead(gather, "judge", lambda *_, **__: Verdict()),
         time.a_clock_that_leaps,
     ),
     Defect(

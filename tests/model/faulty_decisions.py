@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 from unittest import mock
 
-from rotator import evidence, plan
+from rotator import evidence, rules
 from rotator.observed import DocumentKind, Observed
-from rotator.plan import Do, Reason, Situation, Step
 from rotator.ring import Key, KeyRing, Phase
+from rotator.rules import Situation
+from rotator.step import Do, Reason, Step
 from tests.model.patches import Patch, instead, together
 
 
@@ -87,27 +88,27 @@ def retires(key: Key) -> Step:
 
 
 def retire_unpinned() -> contextlib.AbstractContextManager[Any]:
-    original = plan._retire_one
+    original = rules._retire_one
 
     def retire_one(s: Situation, key: Key) -> Step:
         return original(replace(s, ring=replace(s.ring, pins={})), key)
 
-    return mock.patch.object(plan, "_retire_one", retire_one)
+    return mock.patch.object(rules, "_retire_one", retire_one)
 
 
 def retire_by_count() -> contextlib.AbstractContextManager[Any]:
-    original = plan._retire_one
+    original = rules._retire_one
 
     def retire_one(s: Situation, key: Key) -> Step:
         oldest = s.ring.in_phase(Phase.RETIRING)[0]
         crowded = len(s.ring.published) > 3 and key.kid == oldest.kid
         return retires(key) if crowded and key.superseded_at else original(s, key)
 
-    return mock.patch.object(plan, "_retire_one", retire_one)
+    return mock.patch.object(rules, "_retire_one", retire_one)
 
 
 def overdue_at_once() -> contextlib.AbstractContextManager[Any]:
-    original = plan._promote
+    original = rules.promote
 
     def promote(s: Situation) -> Iterator[Step]:
         active = s.ring.active
@@ -118,11 +119,11 @@ def overdue_at_once() -> contextlib.AbstractContextManager[Any]:
                 return
         yield from original(s)
 
-    return mock.patch.object(plan, "_promote", promote)
+    return mock.patch.object(rules, "promote", promote)
 
 
 def kind_at_once() -> contextlib.AbstractContextManager[Any]:
-    original = plan._promote
+    original = rules.promote
 
     def promote(s: Situation) -> Iterator[Step]:
         active = s.ring.active
@@ -132,7 +133,7 @@ def kind_at_once() -> contextlib.AbstractContextManager[Any]:
                 return
         yield from original(s)
 
-    return mock.patch.object(plan, "_promote", promote)
+    return mock.patch.object(rules, "promote", promote)
 
 
 def nothing(_s: Situation) -> Iterator[Step]:

@@ -8,22 +8,23 @@ from datetime import datetime
 from typing import Any
 from unittest import mock
 
-from rotator import documents, reconcile, transitions
+from rotator import documents, transitions
 from rotator.jwks import public_jwk
-from rotator.keyset import Site
-from rotator.look import look_at
-from rotator.mend import Mender
 from rotator.observed import DocumentKind
-from rotator.plan import Reason
 from rotator.policy import ZERO, RotationPolicy
-from rotator.reconcile import View
+from rotator.reconcile import gather, tick
+from rotator.reconcile.look import look_at
+from rotator.reconcile.mend import Mender
+from rotator.reconcile.site import Site
+from rotator.reconcile.view import View
 from rotator.ring import Key, KeyRing, Phase
 from rotator.ring_document import write_ring
+from rotator.step import Reason
 from tests.model.patches import instead, together
 
 
 def mend_first() -> contextlib.AbstractContextManager[Any]:
-    original = reconcile.look_around
+    original = gather.look_around
 
     def look_around(site: Site) -> View:
         view = View(site)
@@ -41,7 +42,7 @@ def mend_first() -> contextlib.AbstractContextManager[Any]:
             mender.mend(view.seen)
         return original(site)
 
-    return mock.patch.object(reconcile, "look_around", look_around)
+    return mock.patch.object(tick, "look_around", look_around)
 
 
 def dates_from_the_start() -> contextlib.AbstractContextManager[Any]:

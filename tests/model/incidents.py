@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from rotator import mend, plan, reconcile
-from rotator.plan import Situation
+from rotator import rules
 from rotator.policy import ZERO, RotationPolicy
+from rotator.reconcile import gather, mend, tick
+from rotator.rules import Situation
 from tests.model import faulty_decisions as wrong
 from tests.model import faulty_ticks as faulty
 from tests.model import stories_of_keys as keys
@@ -54,31 +55,31 @@ INCIDENTS: tuple[Defect, ...] = (
     Defect(
         "never retired",
         "incident: Storm-0558 2023",
-        instead(plan, "_retire", wrong.nothing),
+        instead(rules, "retire", wrong.nothing),
         time.rotations_as_tight_as_can_be,
     ),
     Defect(
         "material never destroyed",
         "incident: Storm-0558 2023",
-        instead(plan, "_destroy", wrong.nothing),
+        instead(rules, "destroy", wrong.nothing),
         time.rotations_as_tight_as_can_be,
     ),
     Defect(
         "two key types in one JWKS",
         "incident: AKP 2026",
-        instead(reconcile, "refuse_misfit", lambda *_: None),
+        instead(tick, "refuse_misfit", lambda *_: None),
         keys.a_change_of_key_type,
     ),
     Defect(
         "keys without a budget",
         "incident: SPIRE 2023",
-        instead(plan, "_creation_obstacle", lambda *_: None),
+        instead(rules, "_creation_obstacle", lambda *_: None),
         keys.keys_that_pile_up,
     ),
     Defect(
         "a missing ring mints",
         "incident: Duende",
-        instead(reconcile, "_refuse_doubtful_first_run", lambda _view: None),
+        instead(gather, "_refuse_doubtful_first_run", lambda _view: None),
         writers.a_ring_that_is_lost,
     ),
 )

@@ -9,7 +9,7 @@ from datetime import timedelta
 from rotator.algorithms import Kind, kind_of
 from rotator.observed import DocumentKind
 from rotator.policy import RotationPolicy, Standby
-from rotator.reconcile import tick
+from rotator.reconcile.tick import tick
 from rotator.rehearsal.promise import Broken
 from rotator.rehearsal.ringwatch import overdue
 from rotator.rehearsal.walls import Place

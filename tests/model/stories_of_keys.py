@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rotator import operations
 from rotator.algorithms import kind_of
-from rotator.reconcile import tick
+from rotator.reconcile.tick import tick
 from rotator.rehearsal.promise import published_keys
 from rotator.rehearsal.ringwatch import material_faults
 from rotator.rehearsal.walls import Fault, Place

@@ -7,7 +7,7 @@ from dataclasses import replace
 from rotator import operations
 from rotator.observed import DocumentKind
 from rotator.policy import RotationPolicy, Standby
-from rotator.reconcile import tick
+from rotator.reconcile.tick import tick
 from rotator.rehearsal.walls import Fault
 from tests.model.scene import seconds, tight
 from tests.model.stage import SYMMETRIC, Stage, stage, tight_policy

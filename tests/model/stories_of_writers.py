@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rotator.errors import Conflict, RotatorError
-from rotator.keyset import Outcome
-from rotator.reconcile import tick
+from rotator.reconcile.site import Outcome
+from rotator.reconcile.tick import tick
 from rotator.rehearsal.promise import published_keys
 from rotator.rehearsal.walls import Fault
 from rotator.rehearsal.world import Process

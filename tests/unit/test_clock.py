@@ -9,8 +9,8 @@ import pytest
 
 from rotator.algorithms import kind_of
 from rotator.clock import Witness, judge
-from rotator.keyset import Memory
 from rotator.policy import ZERO, RotationPolicy
+from rotator.reconcile.site import Memory
 from rotator.ring import Entry, KeyRing
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)

@@ -20,9 +20,9 @@ from rotator.delivery import FilesDelivery
 from rotator.errors import Conflict, StoreDenied, StoreUnavailable
 from rotator.hostclock import HostClock
 from rotator.keys import Keys
-from rotator.keyset import Site
 from rotator.policy import RotationPolicy, broken_clauses
 from rotator.publication import FilePublication
+from rotator.reconcile.site import Site
 from rotator.ring import Phase
 from rotator.ring_reader import read_ring
 from rotator.stores import (

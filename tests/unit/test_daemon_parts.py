@@ -21,11 +21,11 @@ from rotator.daemon.alarm import SchedulerAlarm
 from rotator.daemon.lanes import Lanes
 from rotator.daemon.pace import RESTLESS, after_outcome, backoff, share_of, shorter
 from rotator.daemon.waker import Waker
-from rotator.keyset import Outcome
 from rotator.observed import Observed
-from rotator.plan import Do, Reason, Step
 from rotator.policy import RotationPolicy
+from rotator.reconcile.site import Outcome
 from rotator.ring import Key, KeyRing, Phase
+from rotator.step import Do, Reason, Step
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator import telling
+from rotator.reconcile import telling
 from rotator.ring import ENDED
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,16 +19,16 @@ from rotator.errors import (
     TargetFailing,
     UsageError,
 )
-from rotator.keyset import Site
 from rotator.observed import DocumentKind
 from rotator.policy import RotationPolicy
+from rotator.reconcile.settle import Settled, settle
+from rotator.reconcile.site import Site
 from rotator.rehearsal.clocks import Host, HostClock, TrueTime
 from rotator.rehearsal.pauses import Gate
 from rotator.rehearsal.toykeys import ToyKeys
 from rotator.rehearsal.walls import Fault, MemoryStore, MemoryTarget, Place
 from rotator.ring import KeyRing, Phase
 from rotator.ring_document import read_ring
-from rotator.settle import Settled, settle
 from rotator.stores import Document
 
 DAY = timedelta(days=1)

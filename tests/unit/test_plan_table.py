@@ -12,9 +12,10 @@ import pytest
 
 from rotator.algorithms import kind_of
 from rotator.observed import DocumentKind, Observed, Sighting
-from rotator.plan import Do, Reason, Step, next_deadline, next_step, waiting_for
+from rotator.plan import next_deadline, next_step, waiting_for
 from rotator.policy import RotationPolicy, Standby
 from rotator.ring import Key, KeyRing, Order, Phase, Protected
+from rotator.step import Do, Reason, Step
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
 HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)

@@ -17,16 +17,17 @@ from rotator.errors import (
     StoreUnavailable,
     TargetFailing,
 )
-from rotator.keyset import Site
 from rotator.observed import DocumentKind
-from rotator.plan import Reason
 from rotator.policy import RotationPolicy
-from rotator.reconcile import look_around, tick
+from rotator.reconcile.gather import look_around
+from rotator.reconcile.settle import settle
+from rotator.reconcile.site import Site
+from rotator.reconcile.tick import tick
 from rotator.rehearsal.clocks import Host, HostClock, TrueTime
 from rotator.rehearsal.pauses import Gate
 from rotator.rehearsal.toykeys import ToyKeys
 from rotator.rehearsal.walls import Fault, MemoryStore, MemoryTarget, Place
-from rotator.settle import settle
+from rotator.step import Reason
 from rotator.stores import Document
 
 POLICY = RotationPolicy(

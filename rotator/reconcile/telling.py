@@ -9,11 +9,11 @@ from typing import Final
 from rotator.clock import Verdict
 from rotator.errors import RotatorError
 from rotator.evidence import differences
-from rotator.keyset import Site
-from rotator.look import Seen
-from rotator.mend import Written
 from rotator.observed import DocumentKind
 from rotator.policy import RotationPolicy
+from rotator.reconcile.look import Seen
+from rotator.reconcile.mend import Written
+from rotator.reconcile.site import Site
 from rotator.ring import Key, KeyRing, Phase
 from rotator.ring_document import format_date
 

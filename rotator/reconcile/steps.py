@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from rotator import transitions
 from rotator.errors import RotatorError, StoreCorrupt, StoreError
 from rotator.keys import NewKey
-from rotator.plan import Do, Reason, Step
-from rotator.reconcile import View, update
+from rotator.reconcile.view import View, update
 from rotator.ring import Key, KeyRing, Phase
+from rotator.step import Do, Reason, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 from rotator.errors import RotatorError, worst_exit_code
 from rotator.keys import KeyMaker, NewKey
-from rotator.look import Clock, Spread
-from rotator.mend import Written
 from rotator.observed import Observed
-from rotator.plan import Do, Step
 from rotator.policy import RotationPolicy
+from rotator.reconcile.look import Clock, Spread
+from rotator.reconcile.mend import Written
 from rotator.ring import KeyRing
+from rotator.step import Do, Step
 from rotator.stores import MaterialStore, RingStore, Target
 
 _FIRST_PAUSE = timedelta(seconds=1)

@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Final
 
 from rotator.errors import Conflict
-from rotator.keyset import Outcome, Site
-from rotator.plan import Do, Step
-from rotator.reconcile import tick
+from rotator.reconcile.site import Outcome, Site
+from rotator.reconcile.tick import tick
 from rotator.ring import Phase
+from rotator.step import Do, Step
 
 Pause = Callable[[timedelta], None]
 """Waits for a while; `time.sleep` at the edge, a moved clock in the simulated world."""
@@ -37,7 +37,7 @@ def settle(site: Site, pause: Pause) -> Settled:
     Somebody else's `creating` key is waited out, for a one-shot has nobody to come back for it.
     A conflict means that somebody else was faster: after a short random pause, begin anew.
 
-    Raises: as `rotator.reconcile.tick`; `Conflict` only after a hundred of them.
+    Raises: as `rotator.reconcile.tick.tick`; `Conflict` only after a hundred of them.
     """
     steps: list[Step] = []
     changed, conflicts = False, 0

@@ -13,9 +13,9 @@ from typing import Final
 from rotator.documents import jwks_document, signing_document, verification_document
 from rotator.errors import Conflict, RotatorError, StoreCorrupt, TargetFailing
 from rotator.keys import KeyMaker
-from rotator.look import Seen
 from rotator.observed import DocumentKind
 from rotator.policy import RotationPolicy
+from rotator.reconcile.look import Seen
 from rotator.ring import Key, KeyRing, Phase
 from rotator.secret import Secret
 from rotator.stores import Document, MaterialStore
