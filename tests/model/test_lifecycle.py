@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
-import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,10 +18,8 @@ from rotator.rehearsal.promise import Broken
 from tests.model.driver import WEIGHTS, Failure, close, play, play_move
 from tests.model.scene import make_scene
 
-_ASKED = os.environ.get("ROTATOR_MODEL_STEPS")
-STEPS = int(_ASKED or "20000")
-# `make test` plays the same every time; whoever asks for more gets new worlds each time.
-SEED = int(os.environ.get("ROTATOR_MODEL_SEED") or (secrets.randbits(40) if _ASKED else 1))
+STEPS = int(os.environ.get("ROTATOR_MODEL_STEPS") or "20000")
+SEED = int(os.environ.get("ROTATOR_MODEL_SEED") or "1")
 _SHARDS = 4
 _A_PLAY = 500
 
@@ -31,13 +27,9 @@ _moves = st.tuples(st.sampled_from(sorted(WEIGHTS)), st.integers(0, 2**32 - 1))
 
 
 @pytest.mark.parametrize("shard", range(_SHARDS))
-def test_no_play_breaks_the_promise(shard: int, capfd: pytest.CaptureFixture[str]) -> None:
-    """Long random plays, from a seed that is printed."""
+def test_no_play_breaks_the_promise(shard: int) -> None:
+    """Long random plays; a failure names the seed, and the shortest row of moves that was found."""
     first = random.Random(f"{SEED}/{shard}").randrange(2**40)
-    with capfd.disabled():
-        if _ASKED:
-            sys.stdout.write(f"\nROTATOR_MODEL_SEED={SEED}, shard {shard}: scenes from {first}\n")
-            sys.stdout.flush()
     for number in range(max(STEPS // _SHARDS // _A_PLAY, 1)):
         failure = play(first + number, _A_PLAY)
         if failure is not None:
