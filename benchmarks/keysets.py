@@ -29,9 +29,9 @@ import psutil
 from rotator.daemon import Daemon, Waker
 from rotator.daemon.lanes import Job
 from rotator.hostclock import HostClock
-from rotator.keyset import Site
 from rotator.observed import Observed
 from rotator.plan import next_deadline, next_step
+from rotator.reconcile.site import Site
 from rotator.rehearsal.toykeys import ToyKeys
 from rotator.ring_reader import read_ring
 from rotator.secret import Secret
