@@ -69,6 +69,7 @@ class Situation:
 
 
 def clock(s: Situation) -> Iterator[Step]:
+    """A suspicious clock: nothing that a clock decides is decided."""
     yield Step(Do.WAIT, Reason.CLOCK_SUSPICIOUS, detail=s.observed.suspicious, blocked=True)
 
 
@@ -80,6 +81,7 @@ def destroy_revoked(s: Situation) -> Iterator[Step]:
 
 
 def destroy(s: Situation) -> Iterator[Step]:
+    """The material of ended keys goes, once no writer can be left that would put it again."""
     for key in s.ring.in_phase(*ENDED):
         if key.destroy_after is not None and s.now < key.destroy_after:
             detail = "a stalled writer may still put its material"
@@ -89,6 +91,7 @@ def destroy(s: Situation) -> Iterator[Step]:
 
 
 def creating(s: Situation) -> Iterator[Step]:
+    """Somebody else's creation is waited for, then taken over."""
     for key in s.ring.in_phase(Phase.CREATING):
         idle = s.observed.creating_idle.get(key.kid, timedelta(0))
         left = s.policy.create_timeout - idle
@@ -100,6 +103,7 @@ def creating(s: Situation) -> Iterator[Step]:
 
 
 def retire(s: Situation) -> Iterator[Step]:
+    """Superseded keys go when their grace has passed (rule 2)."""
     if s.ring.active is None:
         return
     for key in s.ring.in_phase(Phase.RETIRING):
@@ -117,7 +121,8 @@ def _retire_one(s: Situation, key: Key) -> Step:
         return s.blocked(Reason.NOT_SUPERSEDED, key.kid, late, f"not replaced yet at {where}")
     due = key.superseded_at + s.policy.grace_wait
     if s.now < due:
-        return s.wait(Reason.IN_GRACE, key.kid, due, "its last token may still be in use")
+        detail = f"its last token may still be in use{_held_too(s)}"
+        return s.wait(Reason.IN_GRACE, key.kid, due, detail)
     silent = [name for name, seen in s.observed.signing() if not seen.answered]
     if silent:
         return s.blocked(Reason.NO_ANSWER, key.kid, due, f"no answer from {', '.join(silent)}")
@@ -133,6 +138,7 @@ def _retire_one(s: Situation, key: Key) -> Step:
 
 
 def promote(s: Situation) -> Iterator[Step]:
+    """The next key signs when it is due and its propagation has passed (rules 1, 5 and 10)."""
     active, candidates = s.ring.active, s.next_keys
     if active is None:
         yield from _promote_first(s, candidates)
@@ -150,14 +156,14 @@ def promote(s: Situation) -> Iterator[Step]:
         yield s.blocked(Reason.NOT_ANNOUNCED, key.kid, due, f"not seen at {missing}")
         return
     ready = since + s.policy.propagation_wait
-    if s.now < ready:
-        detail = f"announced since {since:%Y-%m-%dT%H:%M:%SZ}"
+    detail = f"announced since {since:%Y-%m-%dT%H:%M:%SZ}{_held_too(s)}"
+    if s.now < ready and due <= ready:
         # Overdue, yet propagation is never shortened (rule 5).
         overdue = reason is Reason.ROTATION_DUE and due <= s.now
-        yield Step(Do.WAIT, Reason.PROPAGATING, key.kid, max(ready, due), detail, blocked=overdue)
+        yield Step(Do.WAIT, Reason.PROPAGATING, key.kid, ready, detail, blocked=overdue)
         return
     if s.now < due:
-        yield s.wait(Reason.NOT_DUE, key.kid, due, f"replaces {active.kid}")
+        yield s.wait(Reason.NOT_DUE, key.kid, due, f"replaces {active.kid}; {detail}")
         return
     yield _promotion(s, key, reason, max(due, ready))
 
@@ -224,6 +230,7 @@ def discard(s: Situation) -> Iterator[Step]:
 
 
 def create(s: Situation) -> Iterator[Step]:
+    """The next key is made when it is wanted and nothing is in the way (rule 8)."""
     if s.ring.in_phase(Phase.CREATING) or s.next_keys:
         return
     reason, due = _creation_wanted(s)
@@ -273,6 +280,11 @@ def _creation_obstacle(s: Situation, reason: Reason) -> Step | None:
         detail = f"{count - 1} keys are published, {s.policy.max_keys} are allowed, one place is kept free"
         return s.blocked(Reason.FULL, "", s.now, detail)
     return None
+
+
+def _held_too(s: Situation) -> str:
+    """What to add to a wait that would end in another one: the operator's hold."""
+    return f"; {_held(s)}" if s.held and not s.urgent else ""
 
 
 def _held(s: Situation) -> str:

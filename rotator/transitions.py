@@ -15,6 +15,9 @@ from rotator.errors import UsageError
 from rotator.ring import ENDED, Entry, Key, KeyRing, Order, Phase
 from rotator.step import Reason
 
+ROLLBACK: Final = "rollback"
+"""What the reason of the hold that a rollback leaves begins with."""
+
 _STALLED: Final = timedelta(seconds=60)
 """No write window is longer than this."""
 
@@ -108,12 +111,17 @@ def revoke(
     *,
     successor: str | None,
     write_window: timedelta,
+    fresh: bool = False,
 ) -> KeyRing:
     """Take keys out at once, with a successor if the active one is among them (rule 6).
 
-    The creation and promotion of a key that no cache knows yet is ordered with it.
+    The creation and promotion of a key that no cache knows yet is ordered with it, if any of them may
+    have signed.
+
+    Args:
+        fresh: order that whatever the ring says of the keys, for it may not know them all.
     """
-    used = False
+    used = fresh
     for kid in kids:
         key = _need(ring, kid)
         used = used or key.phase in (Phase.ACTIVE, Phase.RETIRING)
@@ -133,11 +141,12 @@ def revoke(
 def roll_back(ring: KeyRing, kid: str, at: datetime, why: str) -> KeyRing:
     """The previous key becomes active again, and the key set is held (rule 9)."""
     ring = promote(ring, kid, at, "rollback")
-    return hold(replace(ring, promote=None), at, f"rollback: {why}" if why else "rollback")
+    return hold(replace(ring, promote=None), at, f"{ROLLBACK}: {why}" if why else ROLLBACK)
 
 
 def hold(ring: KeyRing, at: datetime, why: str) -> KeyRing:
     """Stop create, promote and retire until `release` (rule 7)."""
+    why = why or (ring.hold.reason if ring.hold is not None else "")
     return replace(ring, hold=Order(at, why)).noting(Entry(at, "order.hold", "", why))
 
 
@@ -148,7 +157,8 @@ def release(ring: KeyRing, at: datetime) -> KeyRing:
 
 def pin(ring: KeyRing, kid: str, at: datetime, why: str) -> KeyRing:
     """Keep a key published with its material until `unpin` (rule 7)."""
-    pins = {**ring.pins, kid: Order(at, why)}
+    before = ring.pins.get(kid)
+    pins = {**ring.pins, kid: Order(at, why or (before.reason if before is not None else ""))}
     return replace(ring, pins=pins).noting(Entry(at, "order.pin", kid, why))
 
 

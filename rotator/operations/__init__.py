@@ -8,9 +8,10 @@ after that (a destruction, a new next key) is any tick's business.
 from __future__ import annotations
 
 from rotator.operations.done import Done
-from rotator.operations.emergency import emergency, revoke, roll_back
+from rotator.operations.emergency import emergency, revoke
 from rotator.operations.orders import hold, order_promotion, pin, release, unpin
 from rotator.operations.recovery import confirm_clock, forget, restore, take_over
+from rotator.operations.rollback import roll_back
 
 __all__ = [
     "Done",

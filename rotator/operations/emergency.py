@@ -1,4 +1,4 @@
-"""Revocation, the leak of a whole store, and going back to the previous key (rules 6 and 9)."""
+"""Revocation, and the leak of a whole store (rule 6)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from typing import Final
 
 from rotator import transitions
 from rotator.errors import (
-    ClockSuspicious,
     RotatorError,
     StoreCorrupt,
     StoreError,
-    TargetFailing,
-    UsageError,
 )
 from rotator.keys import NewKey
 from rotator.operations.done import (
     Done,
     again_on_conflict,
-    apply,
     carry_on,
     existing,
     need,
@@ -81,12 +77,12 @@ def _emergency_once(site: Site, why: str, *, dry_run: bool) -> Done:
     kids = [key.kid for key in view.ring.in_phase(*_REVOCABLE)]
     said: tuple[str, ...] = (
         (
-            f"key set {site.key_set}: every key is revoked ({', '.join(kids) or 'none is known'}) and a "
+            f"key set {site.key_set}: revoking every key ({', '.join(kids) or 'none is known'}); a "
             "new one signs at once"
         ),
         "every token signed so far stops verifying, as each verifier fetches the new JWKS",
         "tokens of the new key are rejected by verifiers until they fetch the new JWKS",
-        _trust(view),
+        *_trust(view),
     )
     if not view.trusting:
         said += (
@@ -113,59 +109,6 @@ def _take_back(view: View, kid: str) -> None:
     if unrecorded and key is not None and key.locator is not None:
         with contextlib.suppress(StoreError):
             view.site.material.destroy(key.locator, kid)
-
-
-def roll_back(site: Site, why: str, *, dry_run: bool = False) -> Done:
-    """Make the previous key active again, and hold the key set (rule 9).
-
-    Raises:
-        UsageError: there is nothing to roll back to.
-        TargetFailing: not every publication and probe serves the previous key.
-        StoreCorrupt: its material fails the self-test.
-        ClockSuspicious: a suspicious clock does not promote.
-    """
-    view = existing(site)
-    active = view.ring.active
-    previous = _previous(view)
-    if active is None or previous is None:
-        raise UsageError(
-            f"key set {site.key_set} has nothing to roll back to",
-            hint="only a previous key that is still published, with its material, can sign again",
-        )
-    if view.observed.suspicious:
-        raise ClockSuspicious(f"no rollback: {view.observed.suspicious}")
-    missing = view.observed.not_showing(previous.kid)
-    if missing:
-        raise TargetFailing(
-            f"no rollback of key set {site.key_set}: {previous.kid} is not served by {', '.join(missing)}",
-            hint="mend that target, or take it out of the configuration",
-        )
-    said = (
-        f"key set {site.key_set}: {previous.kid} signs again, {active.kid} only verifies",
-        "the key set is held; `rotator release` lets it rotate again",
-    )
-    if dry_run:
-        return Done(said)
-    if not self_test(view, previous):
-        raise StoreCorrupt(
-            f"no rollback of key set {site.key_set}: the material of {previous.kid} fails its self-test",
-            hint="`rotator revoke` the current key instead",
-        )
-
-    def change(fresh: View) -> KeyRing:
-        key, now_active = fresh.ring.find(previous.kid), fresh.ring.active
-        unchanged = now_active is not None and now_active.kid == active.kid
-        if key is None or key.phase is not Phase.RETIRING or not unchanged:
-            raise UsageError(f"key set {site.key_set} changed meanwhile", hint="ask again")
-        return transitions.roll_back(fresh.ring, previous.kid, fresh.date(), why)
-
-    return apply(site, change, said, dry_run=False)
-
-
-def _previous(view: View) -> Key | None:
-    # A key that never signed may be `retiring` too, after a restore: verifiers need not know it yet.
-    retiring = [k for k in view.ring.in_phase(Phase.RETIRING) if k.locator and k.activated_at]
-    return max(retiring, key=lambda key: key.retiring_at or key.created_at, default=None)
 
 
 def _candidates(view: View, kids: Sequence[str]) -> Iterator[Key]:
@@ -256,7 +199,13 @@ def _revoke_now(view: View, kids: Sequence[str], why: str, successor: str | None
         if heir is not None and heir.phase is Phase.CREATING:
             ring = transitions.created(ring, heir.kid, view.date())
         return transitions.revoke(
-            ring, left, view.date(), why, successor=successor, write_window=window
+            ring,
+            left,
+            view.date(),
+            why,
+            successor=successor,
+            write_window=window,
+            fresh=not view.trusting,
         )
 
     if view.trusting:
@@ -285,11 +234,13 @@ def _any_view(site: Site) -> View:
 def _statement(
     view: View, kids: Sequence[str], successor: Key | None, *, active: bool
 ) -> tuple[str, ...]:
-    said = [
-        f"key set {view.site.key_set}: {', '.join(kids)} revoked; tokens signed with it stop verifying"
-    ]
+    name, keys = view.site.key_set, [need(view.ring, kid) for kid in kids]
+    listed = ", ".join(kids)
+    if not any(key.activated_at for key in keys):
+        return (f"key set {name}: revoking {listed}: never active, so no token breaks",)
+    said = [f"key set {name}: revoking {listed}: tokens signed with it stop verifying"]
     if active and successor is not None:
-        said.append(f"{successor.kid} ({_was(successor)}) signs from now on")
+        said.append(f"{successor.kid} ({_was(successor)}) is to sign instead, at once")
         if successor.phase is Phase.PENDING:
             wait = view.ring.in_force(view.site.policy).propagation_wait
             said.append(
@@ -300,19 +251,25 @@ def _statement(
         said.append(
             "a new key is made and signs at once; verifiers reject its tokens until they fetch the JWKS"
         )
-    said.append(_trust(view))
-    return tuple(said)
+    return (*said, *_trust(view))
 
 
 def _was(key: Key) -> str:
     return "the next key" if key.phase is Phase.PENDING else "the previous key"
 
 
-def _trust(view: View) -> str:
+def _trust(view: View) -> tuple[str, ...]:
+    """Say who may still trust a revoked key, and for how long."""
     policy = view.ring.in_force(view.site.policy)
     cached = format_duration(policy.cached + policy.verifier_cache)
-    again = format_duration(policy.propagation_wait)
+    again, others = format_duration(policy.propagation_wait), format_duration(policy.resync)
     return (
-        f"verifiers may trust a revoked key for up to {cached}; those that only look again at an unknown "
-        f"kid, until a fresh key is promoted, about {again} from now"
+        (
+            f"caches and verifiers may still trust a revoked key for up to {cached} after the JWKS changed "
+            f"(a server run by another process follows within {others})"
+        ),
+        (
+            "verifiers that fetch again only when they meet a kid they do not know may trust it until a fresh "
+            f"key signs: one is made now and promoted in about {again}"
+        ),
     )

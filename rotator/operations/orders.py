@@ -32,7 +32,7 @@ def release(site: Site, *, dry_run: bool = False) -> Done:
             raise UsageError(f"key set {site.key_set} is not held")
         return transitions.release(view.ring, view.date())
 
-    said = (f"key set {site.key_set}: the hold ends, what is overdue happens at the next tick",)
+    said = (f"key set {site.key_set}: the hold ends; what is overdue happens at once",)
     return apply(site, change, said, dry_run=dry_run)
 
 
@@ -78,7 +78,7 @@ def unpin(site: Site, kid: str, *, dry_run: bool = False) -> Done:
             raise UsageError(f"key {kid} is not pinned", hint=f"pinned are {pinned}")
         return transitions.unpin(view.ring, kid, view.date())
 
-    said = (f"key set {site.key_set}: {kid} retires once its grace has passed",)
+    said = (f"key set {site.key_set}: {kid} is no longer kept; it retires when its time has come",)
     return apply(site, change, said, dry_run=dry_run)
 
 

@@ -126,6 +126,7 @@ def restore(
     """
     backup = read_ring(document, key_set=site.key_set, place="the file given")
     view = View(site, trusting=False)
+    present = view.loaded
     highest = max(view.loaded.revision, backup.revision, site.memory.revision)
     version, view.loaded = view.version, backup
     view.look()
@@ -138,7 +139,7 @@ def restore(
     signing = _held_by_signers(view)
     ring = _rebuilt(view, signing, view.date(), forget)
     view.ring = ring
-    said = (
+    said: tuple[str, ...] = (
         (
             f"key set {site.key_set}: the ring of revision {backup.revision} comes back as revision "
             f"{view.loaded.revision + 1}"
@@ -148,6 +149,10 @@ def restore(
             f"{', '.join(key.kid for key in ring.in_phase(Phase.RETIRING)) or 'no other key'} only verifies"
         ),
     )
+    if present.revision:
+        said += (
+            f"the ring in place, of revision {present.revision}, can be read: it is replaced all the same",
+        )
     if dry_run:
         return Done(said)
     view.swap()
@@ -187,6 +192,12 @@ def _refuse_unusable(view: View, item: Seen) -> None:
     if key is not None and key.phase not in ENDED and self_test(view, key):
         return
     held = ", ".join((*kids, *item.sighting.strangers)) or "an unknown key"
+    if key is None or key.phase in ENDED:
+        raise StoreCorrupt(
+            f"signers hold {held} at {item.target.name}, which the backup does not know as a key in use",
+            hint="take a newer backup of this key set; without one the way left is `rotator rotate "
+            f"{view.site.key_set} --emergency`",
+        )
     raise StoreCorrupt(
         f"signers hold {held} at {item.target.name}, whose material is not there or not good",
         hint=f"the way left is `rotator rotate {view.site.key_set} --emergency`",

@@ -148,7 +148,11 @@ def _refuse_doubtful_first_run(view: View) -> None:
     missing = f"there is no ring for key set {site.key_set}"
     filled = [item for item in view.seen if item.sighting.filled]
     ours = [item.target.name for item in filled if item.sighting.ours]
-    silent = [item.target.name for item in view.seen if not item.sighting.answered]
+    silent = [
+        f"{item.target.name} ({item.sighting.error})"
+        for item in view.seen
+        if not item.sighting.answered
+    ]
     recover = (
         f"nothing was changed; restore it with `rotator recover {site.key_set} --ring FILE`, or give "
         f"up its keys with `rotator rotate {site.key_set} --emergency`"

@@ -41,6 +41,9 @@ _WRITES: Final = {
 def changes(site: Site, before: KeyRing, after: KeyRing) -> None:
     """Tell what a swap changed: one event per new line of the history."""
     known = set(before.history)
+    if after.clock_confirmed_at != before.clock_confirmed_at:
+        # Confirming the clock moves earlier dates: the old lines are no news.
+        known |= set(after.history[:-1])
     phases = {key.kid: key.phase.value for key in before.keys}
     for entry in after.history:
         if entry in known:

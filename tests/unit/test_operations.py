@@ -637,3 +637,71 @@ def test_an_unreadable_store_ends_an_operation_with_its_own_error(bench: Bench) 
     bench.store.fault = Fault.SILENT
     with pytest.raises(StoreUnavailable):
         operations.hold(bench.site, "")
+
+
+def test_revoking_a_key_that_never_signed_breaks_nothing_and_says_so(bench: Bench) -> None:
+    """No fresh key is ordered, for no cache could be fooled by it."""
+    done = operations.revoke(bench.site, [bench.kid(Phase.PENDING)], "lost laptop")
+    assert "no token breaks" in done.statement[0]
+    assert bench.ring.promote is None
+
+
+def test_an_emergency_over_a_torn_ring_orders_a_fresh_key_too(bench: Bench) -> None:
+    """What it says of caches that only look again at an unknown kid holds there as well."""
+    corrupt(bench)
+    operations.emergency(bench.process(POLICY), "lost")
+    assert bench.ring.promote is not None
+    assert bench.ring.promote.urgent
+
+
+def test_a_second_rollback_does_not_bring_the_bad_key_back() -> None:
+    """Only after `release`, which says that the first one is dealt with."""
+    bench = rotated()
+    operations.roll_back(bench.site, "bad build")
+    good = bench.signed_with
+    with pytest.raises(UsageError, match="rolled back already"):
+        operations.roll_back(bench.site, "")
+    assert bench.signed_with == good
+    assert bench.ring.hold is not None
+    assert bench.ring.hold.reason == "rollback: bad build"
+
+
+def test_a_reason_outlives_an_order_given_again_without_one(bench: Bench) -> None:
+    """Of a hold, and of a pin."""
+    kid = bench.kid(Phase.ACTIVE)
+    for why in ("audit", ""):
+        operations.hold(bench.site, why)
+        operations.pin(bench.site, kid, why)
+    assert bench.ring.hold is not None
+    assert (bench.ring.hold.reason, bench.ring.pins[kid].reason) == ("audit", "audit")
+
+
+def test_confirming_the_clock_tells_no_old_news(bench: Bench) -> None:
+    """Earlier dates move; what they date did not happen again."""
+    operations.revoke(bench.site, [bench.kid(Phase.PENDING)], "leaked")
+    bench.settle()
+    bench.host.offset = timedelta(days=-1)
+    bench.events.clear()
+    operations.confirm_clock(bench.process(POLICY))
+    assert "clock.confirmed" in [event for event, _ in bench.events]
+    assert "key.revoked" not in [event for event, _ in bench.events]
+
+
+def test_a_backup_that_does_not_know_the_signing_key_is_told_from_lost_material(
+    bench: Bench,
+) -> None:
+    """The file is to blame, and a newer one is the way out."""
+    backup = bench.store.shelf("web").ring
+    assert backup is not None
+    bench.after(200 * DAY)
+    with pytest.raises(StoreCorrupt, match="backup does not know") as refusal:
+        operations.restore(bench.site, backup)
+    assert "newer backup" in refusal.value.hint
+
+
+def test_restoring_over_a_good_ring_says_so(bench: Bench) -> None:
+    """An operator who mistook the key set sees it before it happens."""
+    backup = bench.store.shelf("web").ring
+    assert backup is not None
+    said = "\n".join(operations.restore(bench.site, backup, dry_run=True).statement)
+    assert "can be read" in said
