@@ -5,16 +5,18 @@ Stores are opened when first needed, and each once; targets are made without tou
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from rotator.errors import ConfigError
+from rotator.errors import ConfigError, RotatorError
 from rotator.hostclock import HostClock
 from rotator.keys import KeyMaker, Keys
 from rotator.reconcile.look import Clock, Seen, Spread
 from rotator.reconcile.site import Emit, Site
+from rotator.ring import KeyRing
 from rotator.settings.result import KeySetSettings, Settings
 from rotator.stores import DocumentKind, Store, Target, find_backend
 
@@ -126,6 +128,29 @@ class Assembly:
             spread=self._spread() if configured.probes else map,
             place=str(place),
         )
+
+    def refresh_neighbour(self, site: Site, ring: KeyRing) -> None:
+        """Bring what another process of this host serves up to a ring that was just changed here.
+
+        A daemon's own server is that daemon's target, and it would follow within its `resync`. Where its
+        public directory is this host's too, an operator's order need not wait for that. A fault here is the
+        daemon's to find: nothing is raised for it.
+        """
+        if self.settings.server is None or site.policy.kind.symmetric or not ring.published:
+            return
+        from rotator.documents import jwks_document
+        from rotator.publication.file import FilePublication
+        from rotator.publication.server import public_file
+
+        path = public_file(self.settings.public_dir, site.key_set)
+        if not path.exists():
+            return
+        wanted = jwks_document(ring, site.policy)
+        with contextlib.suppress(RotatorError):
+            publication = FilePublication(path, site.key_set)
+            there = publication.look().document
+            if there is not None and there.key_set == site.key_set and there.body != wanted.body:
+                publication.write(wanted, replacing=there.token)
 
     def _targets(self, configured: KeySetSettings) -> Iterator[Target]:
         name = configured.name

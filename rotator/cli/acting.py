@@ -50,9 +50,7 @@ def act(session: Session, names: Sequence[str], asked: Asked) -> list[Result]:
     events = Events(quiet=asked.dry_run)
     with session.assembly(events) as assembly:
         _confirm(session, assembly, names, asked)
-        return session.each(
-            names, lambda name: _one(session, _site(assembly, name, asked), events, asked)
-        )
+        return session.each(names, lambda name: _one(session, assembly, name, events, asked))
 
 
 def order(session: Session, name: str, asked: Asked) -> int:
@@ -79,9 +77,10 @@ def _blind(site: Site) -> bool:
     return all(target.kind is DocumentKind.SIGNING for target in site.targets)
 
 
-def _one(session: Session, site: Site, events: Events, asked: Asked) -> Result:
+def _one(session: Session, assembly: Assembly, name: str, events: Events, asked: Asked) -> Result:
     from rotator.reconcile.settle import settle
 
+    site = _site(assembly, name, asked)
     site.first_run = asked.first_run
     wait: Callable[..., None] = pause
     if asked.dry_run:
@@ -95,8 +94,12 @@ def _one(session: Session, site: Site, events: Events, asked: Asked) -> Result:
         for line in done.statement:
             session.console.say(line)
     if done is not None and _blind(site):
+        if done.outcome is not None and not asked.dry_run:
+            assembly.refresh_neighbour(site, done.outcome.ring)
         return _ordered(session, site, done, events.take())
     settled = settle(site, wait)
+    if not asked.dry_run:
+        assembly.refresh_neighbour(site, settled.outcome.ring)
     result = _result(settled, done, events.take())
     _print(session, settled, result, dry_run=asked.dry_run)
     return result

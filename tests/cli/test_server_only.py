@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from rotator.documents import jwks_document
+from rotator.publication.file import FilePublication
+from rotator.publication.server import public_file
+from rotator.ring_document import read_ring
+from rotator.settings import load_settings
 from tests.cli.bench import Bench
 
 
@@ -40,3 +45,21 @@ def test_nothing_delays_a_revocation(tmp_path: Path) -> None:
     assert phases[current] == "revoked"
     assert sorted(phases.values()).count("active") == 1
     assert bench.run("rotate", "--emergency", "--yes").code == 0
+
+
+def test_what_a_daemon_of_this_host_serves_follows_an_order_at_once(tmp_path: Path) -> None:
+    """Its server reads the public directory: a revoked key is not served until the daemon's next resync."""
+    bench = Bench(tmp_path)
+    current = behind_a_server(bench)
+    settings = load_settings(bench.config, {})
+    served = public_file(settings.public_dir, "web")
+    served.parent.mkdir(parents=True)
+    publication = FilePublication(served, "web")
+    document = jwks_document(
+        read_ring(bench.ring.read_bytes(), key_set="web"), settings.key_sets["web"].policy
+    )
+    publication.write(document, replacing=None)
+    assert current in served.read_text()
+    assert bench.run("revoke", current, "--reason", "leaked", "--yes").code == 0
+    assert current not in served.read_text()
+    assert json.loads(served.read_text())["keys"]
