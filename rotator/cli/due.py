@@ -43,7 +43,7 @@ def due(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
     """Tell by the exit code whether `rotate` has anything to do now.
 
     Exit 0: something is due at one of the key sets. 1: nothing is. 255: any fault, such as a store
-    that does not answer. Nothing is written. For systemd's ExecCondition=.
+    that does not answer or a suspicious clock. Nothing is written. For systemd's ExecCondition=.
     """
     session = Session(options)
     names = session.chosen(key_sets)
@@ -67,7 +67,7 @@ def due(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
 def _one(session: Session, site: Site) -> Result:
     from rotator.cli.paper import on_paper
     from rotator.reconcile.tick import tick
-    from rotator.step import Do
+    from rotator.step import Do, Reason
 
     events = Events(quiet=True)
     paper, _ = on_paper(site, events.emit)
@@ -79,6 +79,10 @@ def _one(session: Session, site: Site) -> Result:
         "written": written_in(events.take()),
         "failures": failures_view(outcome.failures),
     }
+    if not is_due and outcome.step.reason is Reason.CLOCK_SUSPICIOUS:
+        # Not 1: that would skip `rotate` in silence for as long as the clock is wrong.
+        session.console.tell(f"{site.key_set}: {outcome.step.detail}")
+        return Result(site.key_set, view, exit_code=FAULT)
     if not is_due and outcome.failures:
         for error in outcome.failures.values():
             session.console.tell(f"{site.key_set}: {error}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from rotator.assemble import Assembly
-from rotator.cli.reading import ring_of, suspicion
+from rotator.calendar import remembered
+from rotator.cli.amiss import lacking, nobody_rotates, with_lateness
+from rotator.cli.reading import kinds_of, ring_of, suspicion
 from rotator.errors import RotatorError, StoreError
 from rotator.observed import Sighting
+from rotator.plan import waiting_for
 from rotator.policy import format_duration
 from rotator.profiles import advice
 from rotator.reconcile.gather import refuse_misfit
@@ -49,6 +53,7 @@ def inspect_key_set(assembly: Assembly, name: str) -> Iterator[Finding]:
         yield _fault(error)
         return
     yield from _ring(site, ring)
+    yield from _neglect(site, ring)
     looks = [look_at(target, ring, site.keys, site.clock) for target in site.targets]
     for seen in looks:
         yield from _target(site, ring, seen)
@@ -87,6 +92,24 @@ def _ring(site: Site, ring: KeyRing) -> Iterator[Finding]:
         yield Finding("advice", "held: nothing rotates until `rotator release`")
 
 
+def _neglect(site: Site, ring: KeyRing) -> Iterator[Finding]:
+    """Say when something has been due for long, and nobody does it: a dead cron has no other voice."""
+    now = site.clock.now()
+    observed = replace(remembered(ring, kinds_of(site)), suspicious=suspicion(site, ring))
+    steps = waiting_for(ring, site.policy, now, observed)
+    neglect = nobody_rotates(with_lateness(steps, ring, site.policy, now), ring)
+    if neglect:
+        yield Finding("fault", f"overdue: {neglect}", exit_code=75)
+
+
+def _way_out(site: Site, ring: KeyRing, target: str) -> str:
+    take_over = f"`rotator recover {site.key_set} --take-over {target}`"
+    if ring.revision:
+        return f"clear it, or {take_over}"
+    first = f"`rotator rotate {site.key_set} --first-run`"
+    return f"clear it; or, if there never was a ring, {first} first and then {take_over}"
+
+
 def _target(site: Site, ring: KeyRing, seen: Seen) -> Iterator[Finding]:
     name, sighting = seen.target.name, seen.sighting
     if not sighting.answered:
@@ -97,7 +120,7 @@ def _target(site: Site, ring: KeyRing, seen: Seen) -> Iterator[Finding]:
         yield Finding(
             "fault",
             f"{name} is filled by something that this key set did not write",
-            hint=f"clear it, or `rotator recover {site.key_set} --take-over {name}`",
+            hint=_way_out(site, ring, name),
             exit_code=75,
         )
         return
@@ -109,8 +132,13 @@ def _target(site: Site, ring: KeyRing, seen: Seen) -> Iterator[Finding]:
             exit_code=65,
         )
         return
-    held = ", ".join(sighting.kids) or "nothing"
-    yield Finding("ok", f"{name} answers with {held}")
+    wrong = dict(lacking(ring, [(name, sighting)])) if seen.target.writable else {}
+    for text in wrong.values():
+        hint = f"`rotator rotate {site.key_set}` mends it"
+        yield Finding("fault", text, hint=hint, exit_code=75)
+    if not wrong:
+        held = ", ".join(sighting.kids) or "nothing"
+        yield Finding("ok", f"{name} answers with {held}")
     yield from _remarks(site, name, sighting)
     if seen.witness is not None and not seen.witness.agrees(site.policy.clock_skew):
         apart = format_duration(seen.witness.apart())

@@ -51,8 +51,10 @@ def _one(session: Session, site: Site, until: datetime | None) -> Result:
     from rotator.calendar import forecast, remembered, rotations
     from rotator.cli.reading import kinds_of, ring_of, settled_waits, suspicion
     from rotator.plan import waiting_for
+    from rotator.reconcile.gather import refuse_misfit
 
     ring, now, targets = ring_of(site), site.clock.now(), kinds_of(site)
+    refuse_misfit(ring, site)
     observed = replace(remembered(ring, targets), suspicious=suspicion(site, ring))
     steps = settled_waits(waiting_for(ring, site.policy, now, observed))
     view: dict[str, Any] = {

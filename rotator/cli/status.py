@@ -11,7 +11,7 @@ import click
 
 from rotator.cli.session import Result, Session
 from rotator.cli.views import in_words, key_view, order_view, sighting_view, step_view, when
-from rotator.errors import worst_exit_code
+from rotator.errors import RotatorError, worst_exit_code
 
 if TYPE_CHECKING:
     from rotator.observed import Observed
@@ -52,25 +52,54 @@ class _Picture:
     steps: tuple[Step, ...]
     now: datetime
     live: bool
+    neglect: str
+    amiss: tuple[str, ...]
 
 
 def _one(session: Session, site: Site, *, live: bool) -> Result:
+    from rotator.cli.amiss import lacking, nobody_rotates, refuse_lost_ring, with_lateness
     from rotator.plan import waiting_for
 
     ring, observed, now = _looked(site) if live else _remembered(site)
+    if not ring.revision and not live:
+        refuse_lost_ring(site, ring)
+    misfit = _misfit(site, ring)
     steps = waiting_for(ring, site.policy, now, observed) if ring.revision or live else ()
-    picture = _Picture(site, ring, observed, steps, now, live)
+    steps = with_lateness(steps, ring, site.policy, now)
+    writable = {target.name for target in site.targets if target.writable}
+    seen = [(name, seen) for name, seen in observed.sightings.items() if name in writable]
+    amiss = dict(lacking(ring, seen)) if live else {}
+    picture = _Picture(
+        site, ring, observed, steps, now, live, nobody_rotates(steps, ring), tuple(amiss.values())
+    )
     failing = [
         75 if seen.exit_code == 69 else seen.exit_code
         for seen in observed.sightings.values()
         if not seen.answered
     ]
     failing += [75 for seen in observed.sightings.values() if seen.foreign]
+    failing += [75 for _ in amiss]
     overdue = bool(observed.suspicious) or any(step.blocked for step in steps)
     view = {**_view(picture), "overdue": overdue}
     view["store"] = session.settings.key_sets[site.key_set].store
     _print(session, picture)
-    return Result(site.key_set, view, exit_code=worst_exit_code([*failing, 75 if overdue else 0]))
+    if misfit is not None:
+        failing.append(misfit.exit_code)
+        if not session.console.json:
+            session.console.refuse(misfit)
+    code = worst_exit_code([*failing, 75 if overdue else 0])
+    return Result(site.key_set, view, exit_code=code, error=misfit)
+
+
+def _misfit(site: Site, ring: KeyRing) -> RotatorError | None:
+    """Return why the ring cannot change to the configured kind of key; the keys are shown all the same."""
+    from rotator.reconcile.gather import refuse_misfit
+
+    try:
+        refuse_misfit(ring, site)
+    except RotatorError as error:
+        return error
+    return None
 
 
 def _remembered(site: Site) -> tuple[KeyRing, Observed, datetime]:
@@ -134,6 +163,11 @@ def _print(session: Session, picture: _Picture) -> None:
         rows.append(("clock", picture.observed.suspicious))
     rows += [
         ("differs", f"{name}: {what}") for name, what in differences(ring, site.policy).items()
+    ]
+    if picture.neglect:
+        rows.append(("overdue", picture.neglect))
+    rows += [
+        ("amiss", f"{text}; `rotator rotate {site.key_set}` mends it") for text in picture.amiss
     ]
     rows += [("", in_words(step, now)) for step in picture.steps]
     if not ring.revision:

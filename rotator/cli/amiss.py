@@ -1,0 +1,83 @@
+"""What `status` and `check` find wrong beside what a tick says: nobody ticks, targets lack keys, a lost ring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from rotator.cli.views import moment
+from rotator.errors import StoreCorrupt
+from rotator.observed import DocumentKind, Sighting
+from rotator.policy import RotationPolicy
+from rotator.reconcile.site import Site
+from rotator.ring import KeyRing
+from rotator.step import Do, Step
+
+_DONE_IN_TIME: Final = frozenset({Do.CREATE, Do.PROMOTE, Do.RETIRE, Do.DESTROY})
+_LOCAL: Final = ("file:", "files:")
+
+
+def with_lateness(
+    steps: Iterable[Step], ring: KeyRing, policy: RotationPolicy, now: datetime
+) -> tuple[Step, ...]:
+    """Mark as overdue what has been due for longer than twice `resync` and nobody did.
+
+    A ring that changed lately is in somebody's hands: from its latest date on they have as long again.
+    """
+    patience = 2 * ring.in_force(policy).resync
+    latest = ring.latest
+
+    def late(step: Step) -> bool:
+        if step.do not in _DONE_IN_TIME or step.due_at is None or latest is None:
+            return False
+        return now - max(step.due_at, latest) > patience
+
+    return tuple(replace(step, blocked=True) if late(step) else step for step in steps)
+
+
+def nobody_rotates(steps: Iterable[Step], ring: KeyRing) -> str:
+    """Say of steps marked by `with_lateness` that nobody does them; empty when none is late."""
+    if not any(step.blocked and step.do is not Do.WAIT for step in steps):
+        return ""
+    return f"nobody has rotated since {moment(ring.latest)}; is cron / the daemon running?"
+
+
+def lacking(ring: KeyRing, sightings: Iterable[tuple[str, Sighting]]) -> Iterator[tuple[str, str]]:
+    """Yield each target that does not hold what this ring says it should, and what is wrong with it.
+
+    Args:
+        sightings: of writable targets only; what others serve is not ours to mend.
+    """
+    for name, seen in sightings:
+        # A document of a later revision means that the ring is old, which is said elsewhere.
+        if not seen.answered or seen.foreign or (seen.revision or 0) > ring.revision:
+            continue
+        if seen.kind is DocumentKind.SIGNING:
+            wanted = {ring.active.kid} if ring.active is not None else set()
+        else:
+            wanted = {key.kid for key in ring.published}
+        missing = sorted(wanted - set(seen.kids))
+        if wanted and (missing or wanted != set(seen.kids) or seen.strangers or seen.drifted):
+            what = f": {', '.join(missing)} missing" if missing else ""
+            yield name, f"{name} does not hold what it should{what}"
+
+
+def refuse_lost_ring(site: Site, ring: KeyRing) -> None:
+    """Refuse to call a ring missing when this key set's documents lie in local files.
+
+    Raises:
+        StoreCorrupt: they do: the ring is gone (rule 4).
+    """
+    from rotator.reconcile.look import look_at
+
+    local = [item for item in site.targets if item.writable and item.name.startswith(_LOCAL)]
+    looks = [look_at(target, ring, site.keys, site.clock) for target in local]
+    ours = [seen.target.name for seen in looks if seen.sighting.filled and seen.sighting.ours]
+    if ours:
+        raise StoreCorrupt(
+            f"the ring of key set {site.key_set} is gone: there is none at {site.place}, but keys "
+            f"of it are at {', '.join(ours)}",
+            hint=f"`rotator recover {site.key_set} --ring FILE` brings it back from a backup",
+        )

@@ -1,0 +1,125 @@
+"""What `due`, `status` and `check` must not keep to themselves: wrong clocks, dead crons, lost rings, empty targets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.cli.bench import Bench
+from tests.cli.forge import Forge, ready, refused
+
+
+def moved(**by: float) -> str:
+    """Return now, moved, for `travel=`."""
+    return (datetime.now(UTC) + timedelta(**by)).isoformat()
+
+
+@pytest.mark.parametrize("by", [{"days": -1}, {"days": 1000}])
+def test_due_with_a_suspicious_clock_is_a_fault(
+    tmp_path: Path, forge: Forge, by: dict[str, float]
+) -> None:
+    """255 and the reason: 1 would let systemd skip `rotate` in silence."""
+    bench = ready(forge, tmp_path)
+    ran = forge.run(bench, "due", travel=moved(**by))
+    assert ran.code == 255, ran
+    assert "clock" in ran.err
+
+
+@pytest.mark.parametrize(("by", "late"), [({"minutes": -5}, False), ({"minutes": 15}, True)])
+def test_a_dead_cron(tmp_path: Path, forge: Forge, by: dict[str, float], late: bool) -> None:
+    """A rotation that is due for longer than twice `resync` and that nobody did."""
+    bench = ready(forge, tmp_path)
+    forge.run(bench, "rotate")
+    when = moved(days=90, **by)
+    status = forge.run(bench, "status", travel=when)
+    check = forge.run(bench, "check", travel=when)
+    assert (status.code, check.code) == ((75, 75) if late else (0, 0)), (status, check)
+    assert ("nobody has rotated since" in status.out) is late
+    assert ("overdue: nobody has rotated since" in check.out) is late
+    if late:
+        shown = forge.run(bench, "status", "--json", travel=when).json["key_sets"][0]
+        assert shown["overdue"]
+        assert [step["do"] for step in shown["waits_for"] if step["overdue"]] == ["promote"]
+        assert forge.run(bench, "rotate", travel=when).code == 0
+        assert forge.run(bench, "status", travel=when).code == 0
+
+
+def _emptied(bench: Bench) -> None:
+    bench.jwks.unlink()
+
+
+def _undelivered(bench: Bench) -> None:
+    shutil.rmtree(bench.path / "signing")
+    (bench.path / "signing").mkdir()
+
+
+def _one_key_less(bench: Bench) -> None:
+    document = json.loads(bench.jwks.read_bytes())
+    del document["keys"][0]
+    bench.jwks.write_text(json.dumps(document))
+
+
+def _garbage(bench: Bench) -> None:
+    bench.jwks.write_bytes(b"\0garbage")
+
+
+@pytest.mark.parametrize("spoil", [_emptied, _undelivered, _one_key_less, _garbage])
+def test_a_target_that_lacks_what_it_should_hold(
+    tmp_path: Path, forge: Forge, spoil: object
+) -> None:
+    """A fault, and the way out works."""
+    assert callable(spoil)
+    bench = ready(forge, tmp_path)
+    assert forge.run(bench, "check").code == 0
+    assert forge.run(bench, "status", "--live").code == 0
+    spoil(bench)
+    for words in (("check",), ("status", "--live")):
+        ran = forge.run(bench, *words)
+        assert ran.code == 75, (words, ran)
+        assert "does not hold what it should" in ran.out
+        assert "rotate web` mends it" in ran.out
+    assert forge.run(bench, "rotate").code == 0
+    assert forge.run(bench, "check").code == 0
+    assert forge.run(bench, "status", "--live").code == 0
+
+
+def test_a_foreign_document(tmp_path: Path, forge: Forge) -> None:
+    """The hint names the order that works: with no ring, the first run comes before taking over."""
+    bench = Bench(tmp_path)
+    bench.jwks.parent.mkdir(parents=True, exist_ok=True)
+    bench.jwks.write_text('{"keys": []}')
+    found = forge.run(bench, "check")
+    assert found.code == 75
+    assert "rotate web --first-run` first and then" in found.out
+    forge.run(bench, "rotate", "--first-run")
+    for words in (("check",), ("status", "--live")):
+        ran = forge.run(bench, *words)
+        assert ran.code == 75, (words, ran)
+    target = f"file:{bench.jwks}"
+    assert f"--take-over {target}`" in forge.run(bench, "check").out
+    assert forge.run(bench, "recover", "--take-over", target, "--yes").code == 0
+    assert forge.run(bench, "check").code == 0
+
+
+def test_a_ring_that_is_gone(tmp_path: Path, forge: Forge) -> None:
+    """Its documents are still there, so `status` must not call it a key set without keys."""
+    bench = Bench(tmp_path)
+    assert forge.run(bench, "status").code == 0
+    assert forge.run(bench, "rotate").code == 0
+    bench.ring.unlink()
+    refused(forge.run(bench, "status"), 65, "the ring of key set web is gone", "recover", "--ring")
+
+
+def test_a_kind_that_the_ring_cannot_change_to(tmp_path: Path, forge: Forge) -> None:
+    """`plan` and `status` say what `rotate` says; the keys are shown all the same."""
+    bench = ready(forge, tmp_path)
+    kid = json.loads(bench.signing.read_bytes())["kid"]
+    bench.algorithm = "RS256"
+    bench.configure()
+    for command in ("plan", "status", "rotate"):
+        refused(forge.run(bench, command), 78, "would mix key types", "allow_mixed_kty")
+    assert kid in forge.run(bench, "status").out
