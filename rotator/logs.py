@@ -7,6 +7,7 @@ a mistake, might still say. Frames of tracebacks are shown without their variabl
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import threading
@@ -19,7 +20,7 @@ from rotator.secret import Secret
 if TYPE_CHECKING:
     import structlog
 
-__all__ = ["FORMATS", "LEVELS", "configure", "emit", "redact"]
+__all__ = ["COLORS", "FORMATS", "LEVELS", "configure", "emit", "redact"]
 
 LEVELS: Final[Mapping[str, int]] = {
     "debug": logging.DEBUG,
@@ -28,8 +29,8 @@ LEVELS: Final[Mapping[str, int]] = {
     "error": logging.ERROR,
 }
 FORMATS: Final = ("auto", "json", "text")
+COLORS: Final = ("auto", "always", "never")
 
-_SECONDS: Final = "%Y-%m-%dT%H:%M:%SZ"
 HIDDEN: Final = "**********"
 _PRIVATE: Final = frozenset(
     {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
@@ -51,7 +52,12 @@ class _State:
     handler: logging.Handler | None = None
 
 
-def configure(level: str = "info", format: str = "auto", stream: IO[str] | None = None) -> None:  # noqa: A002 - the option's own name
+def configure(
+    level: str = "info",
+    format: str = "auto",  # noqa: A002 - the option's own name
+    stream: IO[str] | None = None,
+    color: str = "auto",
+) -> None:
     """Set up the logs of this process; a later call replaces an earlier one.
 
     What libraries log through the standard library comes the same way, as `library.said`, from WARNING
@@ -61,25 +67,27 @@ def configure(level: str = "info", format: str = "auto", stream: IO[str] | None 
         level: one of `LEVELS`; events below it are dropped.
         format: `json` (one object per line), `text`, or `auto`: text on a terminal only.
         stream: where to write; stderr when left out.
+        color: `always`, `never`, or `auto`: in text on a terminal, unless NO_COLOR is set. JSON has none.
 
     Raises:
-        ValueError: no such level or format.
+        ValueError: no such level, format or colour.
     """
     import structlog
 
     if level not in LEVELS or format not in FORMATS:
         raise ValueError(f"no log level {level!r}, or no log format {format!r}")
+    if color not in COLORS:
+        raise ValueError(f"no such choice of colour: {color!r}")
     target = sys.stderr if stream is None else stream
     text = format == "text" or (format == "auto" and target.isatty())
     _State.threshold = LEVELS[level]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt=_SECONDS if text else "iso", utc=True),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _redacting,
-            _text_renderer() if text else _in_order,
-            *([] if text else [structlog.processors.JSONRenderer(ensure_ascii=False)]),
+            *_renderers(target, text=text, color=color),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=_Lines(target),
@@ -147,13 +155,18 @@ def _in_order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Ma
     return first | dict(event)
 
 
-def _text_renderer() -> structlog.typing.Processor:
+def _renderers(target: IO[str], *, text: bool, color: str) -> list[structlog.typing.Processor]:
     import structlog
 
-    # No colours, and no rich: it would cost a tenth of a second at each start.
-    return structlog.dev.ConsoleRenderer(
-        colors=False, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+    if not text:
+        return [_in_order, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    from rotator.text_log import TextLines
+
+    # https://no-color.org: present and not empty, whatever the value.
+    shown = (
+        target.isatty() and not os.environ.get("NO_COLOR") if color == "auto" else color == "always"
     )
+    return [TextLines(color=shown)]
 
 
 class _Lines:

@@ -73,7 +73,11 @@ class Session:
 
         self.options = options
         self.console = Console(options)
-        configure(options.get("log_level") or level, options.get("log_format") or "auto")
+        configure(
+            options.get("log_level") or level,
+            options.get("log_format") or "auto",
+            color=options.get("color") or "auto",
+        )
         self.settings = load(options)
 
     def chosen(self, names: Sequence[str]) -> list[str]:

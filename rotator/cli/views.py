@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
+from rotator import words
 from rotator.errors import RotatorError
 from rotator.observed import Sighting
-from rotator.policy import format_duration
 from rotator.ring import Entry, Key, KeyRing, Order, Phase
-from rotator.step import Do, Step
+from rotator.step import Step
+from rotator.words import in_words, when
 
-_WORTH_SAYING: Final = timedelta(minutes=2)
+__all__ = [
+    "entry_view",
+    "failures_view",
+    "in_words",
+    "key_view",
+    "keys_in_words",
+    "moment",
+    "order_view",
+    "sighting_view",
+    "step_view",
+    "when",
+    "written_in",
+]
 
 
 def moment(date: datetime | None) -> str | None:
     """Return a date as RFC 3339 in UTC, whole seconds."""
-    return None if date is None else date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if date is None else words.moment(date)
 
 
 def step_view(step: Step) -> dict[str, Any]:
@@ -94,37 +107,12 @@ def failures_view(failures: Mapping[str, RotatorError]) -> list[dict[str, Any]]:
     ]
 
 
-def in_words(step: Step, now: datetime) -> str:
-    """Return a step that was or would be taken, or a wait, as one line."""
-    what = step.reason.value.replace("-", " ")
-    waits = step.do is Do.WAIT
-    words = f"waits: {what}" if waits else f"{step.do.value} ({what})"
-    if step.kid:
-        words += f", key {step.kid}"
-    late = step.due_at is not None and abs(now - step.due_at) > _WORTH_SAYING
-    if step.due_at is not None and (waits or late):
-        words += f", due {when(step.due_at, now)}"
-    if step.detail:
-        words += f": {step.detail}"
-    return f"{words} (overdue)" if step.blocked else words
-
-
 def keys_in_words(ring: KeyRing) -> str:
     """Return which keys a ring has, as one line."""
     current = f"current {ring.active.kid}" if ring.active is not None else "no current key"
     coming = ", ".join(key.kid for key in ring.in_phase(Phase.CREATING, Phase.PENDING)) or "none"
     leaving = ", ".join(key.kid for key in ring.in_phase(Phase.RETIRING)) or "none"
     return f"{current}, next {coming}, previous {leaving} (revision {ring.revision})"
-
-
-def when(date: datetime, now: datetime) -> str:
-    """Return a date with its distance: `2026-11-22T07:00:00Z (in 3d4h)`."""
-    apart = abs(date - now)
-    unit = timedelta(seconds=1) if apart < timedelta(minutes=2) else timedelta(minutes=1)
-    if apart >= timedelta(days=2):
-        unit = timedelta(hours=1)
-    distance = format_duration(apart // unit * unit)
-    return f"{moment(date)} ({f'in {distance}' if date > now else f'{distance} ago'})"
 
 
 def written_in(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -11,25 +11,13 @@ from typing import Final
 from rotator.errors import RotatorError
 from rotator.reconcile.site import Emit, Site
 from rotator.ring_document import format_date
-from rotator.step import Reason, Step
+from rotator.step import Step
+from rotator.words import verb
 
 FLEET: Final = 100
 """With more key sets than this, what each waits for is told at DEBUG only."""
 
 _PERMANENT: Final = (65, 77, 78)  # exit codes of what does not pass by itself
-
-_NEXT: Final = {
-    Reason.NOT_ANNOUNCED: "announce",
-    Reason.PROPAGATING: "promote",
-    Reason.NO_ANSWER: "look again",
-    Reason.NOT_SUPERSEDED: "supersede",
-    Reason.IN_GRACE: "retire",
-    Reason.STILL_HELD: "retire",
-    Reason.STALLED_WRITER: "destroy",
-    Reason.CREATED_ELSEWHERE: "create",
-    Reason.DISCARD_BACKOFF: "create",
-    Reason.KIND_PACED: "create",
-}
 
 
 def started(emit: Emit, key_sets: int, addresses: Sequence[str], config: str) -> None:
@@ -54,19 +42,13 @@ def waiting(emit: Emit, site: Site, said: dict[str, str], step: Step, *, detaile
     said["waiting"], said["due"] = news, str(due)
     fields = {
         "kid": step.kid,
-        "next": _next(step),
+        "next": verb(step),
         "due_at": format_date(step.due_at) if step.due_at else "",
         "detail": step.detail,
     }
     level = "warning" if step.blocked else "info" if detailed else "debug"
     shown = {name: value for name, value in fields.items() if value}
     emit(level, "step.waiting", key_set=site.key_set, reason=step.reason.value, **shown)
-
-
-def _next(step: Step) -> str:
-    if step.reason is Reason.NOT_DUE:
-        return "promote" if step.kid else "create"
-    return _NEXT.get(step.reason, "")
 
 
 def failing(emit: Emit, site: Site, said: dict[str, str], error: Exception) -> None:

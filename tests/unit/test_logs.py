@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pty
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,11 @@ from rotator.logs import HIDDEN, configure, emit, redact
 from rotator.plugin import get_logger
 from rotator.ring import Key, Phase
 from rotator.secret import Secret
+from rotator.step import Do, Reason, Step
+from rotator.text_log import TextLines
+from rotator.words import coming, in_words, shorten
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -116,13 +122,136 @@ def test_text_on_a_terminal_json_elsewhere(tmp_path: Path) -> None:
         shown = os.read(leader, 4096).decode()
     os.close(leader)
     assert "key.created" in shown
-    assert "key_set=web" in shown
+    assert "web  two words and a line" in shown
     assert shown.count("\n") == 1
-    assert "\x1b" not in shown
     with (tmp_path / "log").open("w") as file:
         configure("info", "auto", file)
         emit("info", "key.created")
     assert json.loads((tmp_path / "log").read_text())["event"] == "key.created"
+
+
+KID = "ODbe_Dvx" + "-aB3_" * 7
+OTHER = "yA-Z2AZ0" + "-aB3_" * 7
+AT = "2030-01-01T08:00:00.123456Z"
+
+
+def line(event: str, *, color: bool = False, level: str = "info", **fields: Any) -> str:
+    """Return an event as a terminal shows it, in /srv/issuer."""
+    said = {"timestamp": AT, "level": level, "event": event} | fields
+    return TextLines(color=color, folder="/srv/issuer")(None, "", said)
+
+
+def test_usual_lines_are_short() -> None:
+    """Kids are cut, paths are relative, dates are near: a hundred columns."""
+    jwks = line(
+        "jwks.published",
+        key_set="web",
+        revision=12,
+        target="file:/srv/issuer/.rotator/jwks.json",
+        kid=f"{KID},{OTHER}",
+    )
+    assert jwks == (
+        "08:00:00  jwks.published    web  ODbe_Dvx…, yA-Z2AZ0…  at file:.rotator/jwks.json  r12"
+    )
+    fields: dict[str, Any] = {
+        "from": "pending",
+        "to": "active",
+        "reason": f"rotation-due: replaces {KID}",
+    }
+    promoted = line(
+        "key.promoted", key_set="web", kid=OTHER, due_at="2030-01-01T08:00:45Z", **fields
+    )
+    assert promoted.endswith(
+        "yA-Z2AZ0…  pending → active  rotation-due: replaces ODbe_Dvx…  to be replaced in 44s"
+    )
+    failing = line(
+        "target.failing", level="warning", reason="no answer\x1b[2J since 2030-01-01T07:59:00Z"
+    )
+    assert failing == "08:00:00  warning target.failing  no answer [2J since 07:59:00"
+    assert max(map(len, (jwks, promoted, failing))) <= 120
+
+
+def test_what_comes_next_is_a_sentence() -> None:
+    """What, when and why; a hold is never left out."""
+    waits: dict[str, Any] = {"key_set": "web", "kid": OTHER, "reason": "not-due", "next": "promote"}
+    detail = f"replaces {KID}; announced since 2030-01-01T07:00:00Z"
+    said = line("step.waiting", due_at="2030-01-01T08:00:27.5Z", detail=detail, **waits)
+    assert said.endswith("  web  next: promote yA-Z2AZ0… in 27s (not due yet)")
+    held = f"{detail}; held since 2030-01-01T07:30:00Z; `rotator release` ends it"
+    said = line("step.waiting", due_at="2030-01-01T09:00:00Z", detail=held, **waits)
+    assert said.endswith(
+        "on 09:00:00 (not due yet; held since 07:30:00; `rotator release` ends it)"
+    )
+    late = waits | {"reason": "no-answer", "detail": "no answer from https://cdn.example/jwks.json"}
+    said = line("step.waiting", level="warning", due_at="2030-01-01T07:00:00Z", **late)
+    assert said.endswith(
+        "overdue: go on with yA-Z2AZ0… once everything answers since 07:00:00"
+        " (no answer from https://cdn.example/jwks.json)"
+    )
+
+
+def test_the_start_says_what_to_try() -> None:
+    """Where the JWKS is, in words that can be pasted into a shell."""
+    urls = [f"http://127.0.0.1:8080{path}" for path in ("/.well-known/jwks.json", "/web/jwks.json")]
+    fields: dict[str, Any] = {"pid": 7, "key_sets": 1, "config": "/srv/issuer/my rotator.yaml"}
+    shown = line("daemon.started", jwks=[*urls, "/srv/issuer/jwks.json"], **fields)
+    assert "try:  curl -s http://127.0.0.1:8080/web/jwks.json\n" in shown
+    assert "status -c 'my rotator.yaml'\n" in shown
+    assert "1 key set from my rotator.yaml (pid 7)" in shown
+    assert "try:  cat jwks.json\n" in line(
+        "daemon.started", jwks=["/srv/issuer/jwks.json"], **fields
+    )
+
+
+def test_colour_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`always` and `never` are obeyed; `auto` colours a terminal, unless NO_COLOR is set."""
+
+    def coloured(color: str) -> bool:
+        leader, follower = pty.openpty()
+        with os.fdopen(follower, "w") as terminal:
+            configure("info", "auto", terminal, color=color)
+            emit("warning", "target.failing", reason="x")
+            shown = os.read(leader, 4096).decode()
+        os.close(leader)
+        return "\x1b[33m" in shown
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert coloured("auto")
+    assert not coloured("never")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not coloured("auto")
+    assert coloured("always")
+    with pytest.raises(ValueError, match="pink"):
+        configure(color="pink")
+
+
+def test_what_looks_like_a_kid() -> None:
+    """Both lengths are cut; the name of a file or directory is not, nor a word."""
+    short = "aB3_" * 5 + "xy"
+    assert shorten(f"key {KID}, {short}.") == "key ODbe_Dvx…, aB3_aB3_…."
+    for text in (f"/srv/{KID}/x", f"{KID}.json", "a" * 22, f"/srv/{short}"):
+        assert shorten(text) == text
+
+
+def test_every_wait_says_what_comes() -> None:
+    """No reason that is waited for is without its words, and the glossary has every reason."""
+    text = (ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
+    done, waited = (
+        re.findall(r"^\| `([a-z-]+)`", part, re.MULTILINE) for part in text.split("## ")[1:]
+    )
+    assert [*done, *waited] == [reason.value for reason in Reason]
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    for reason in map(Reason, waited):
+        step = Step(Do.WAIT, reason, KID, now + timedelta(days=90), "because")
+        said = in_words(step, now)
+        assert said.startswith(f"next: {coming(step)} ")
+        assert coming(step) != reason.value.replace("-", " ")
+        assert said.endswith("2030-04-01T00:00:00Z (in 90d): because")
+        assert KID not in said
+    late = Step(Do.WAIT, Reason.STILL_HELD, KID, now - timedelta(hours=3), "x", blocked=True)
+    assert in_words(late, now) == "overdue: retire ODbe_Dvx… since 2029-12-31T21:00:00Z (3h ago): x"
+    first = Step(Do.CREATE, Reason.FIRST_KEY, "", now, "ES256")
+    assert in_words(first, now) == "create (first key): ES256"
 
 
 def test_unknown_level_or_format() -> None:
