@@ -6,6 +6,7 @@ Importing this costs nothing: click and the module of a command are loaded when 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -38,17 +39,34 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = INTERRUPTED
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    with contextlib.suppress(OSError, ValueError):  # a reader that went away is no fault
-        sys.stdout.flush()
+    code = _flushed(code)
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
     os._exit(code)
+
+
+def _flushed(code: int) -> int:
+    """Write out what is left, the text of `--help` say; a reader that went away is no fault."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return code
+    except OSError as error:
+        from rotator.cli.console import Console, unwritable
+        from rotator.cli.options import Options
+
+        Console(Options()).refuse(unwritable(error))
+        return code or 1
+    except ValueError:
+        return code
+    return code
 
 
 def execute(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code. Every refusal has been printed by then."""
     import click
 
+    from rotator.cli.console import unwritable, unwritten
     from rotator.cli.options import Options
     from rotator.cli.root import cli
 
@@ -56,7 +74,9 @@ def execute(arguments: Sequence[str]) -> int:
     options["json"] = "--json" in arguments  # also when the words cannot be parsed
     try:
         code = cli.main(list(arguments), PROGRAM, standalone_mode=False, obj=options)
-        return code if isinstance(code, int) else 0
+        code = code if isinstance(code, int) else 0
+        # Only now, so that no order is left half done because nobody could be told of it.
+        return code if code or not unwritten else _refuse(unwritable(unwritten[0]), options)
     except RotatorError as error:
         return _refuse(error, options)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -70,6 +90,10 @@ def execute(arguments: Sequence[str]) -> int:
         return INTERRUPTED if interrupted else 2
     except BrokenPipeError:
         return 0  # nobody reads the rest; what was done is done
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT) and error.filename is None:
+            return _refuse(unwritable(error), options)  # click's own output: help, the version
+        return _refuse(report_unexpected(error, options), options)
     except Exception as error:  # noqa: BLE001 - the last place that can turn it into a sentence
         return _refuse(report_unexpected(error, options), options)
 

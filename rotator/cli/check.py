@@ -64,4 +64,4 @@ def _print(session: Session, subject: str, finding: Any) -> None:
     level = console.paint(f"{finding.level:<6}", _COLORS.get(finding.level, "yellow"))
     console.say(f"{level}  {subject}: {finding.text}")
     if finding.hint:
-        console.say(f"        → {finding.hint}")
+        console.say(f"        → {console.hint(finding.hint)}")

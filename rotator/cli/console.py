@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from shlex import quote
+from typing import Any, Final, TextIO
 
 import click
 
 from rotator.errors import RotatorError, UsageError
+
+# A command in a hint; what makes or describes a configuration reads none, nor does `rotator --help`.
+_COMMAND: Final = re.compile(r"`(rotator (?!init|config schema)[a-z][^`]*)`")
 
 
 class Console:
@@ -23,6 +28,7 @@ class Console:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.json = bool(options.get("json"))
         self._color = options.get("color") or "auto"
+        self._config = options.get("config")
 
     def say(self, text: str = "") -> None:
         """Print one line of the result for people; nothing with `--json`."""
@@ -48,7 +54,19 @@ class Console:
             return
         _write(sys.stderr, f"rotator: {self.paint('error', 'red', sys.stderr)}: {error.message}")
         if error.hint:
-            _write(sys.stderr, f"rotator: {self.paint('hint', 'cyan', sys.stderr)}: {error.hint}")
+            _write(
+                sys.stderr,
+                f"rotator: {self.paint('hint', 'cyan', sys.stderr)}: {self.hint(error.hint)}",
+            )
+
+    def hint(self, text: str) -> str:
+        """Return a hint whose commands can be typed as they stand: with the `--config` of this run."""
+        if self._config is None:
+            return text
+        named = f" --config {quote(str(self._config))}`"
+        return _COMMAND.sub(
+            lambda found: found[0] if "--help" in found[1] else f"`{found[1]}{named}", text
+        )
 
     def paint(self, text: str, color: str, stream: TextIO | None = None) -> str:
         """Return a text in a colour if the stream, stdout unless named, shows colours."""
@@ -92,7 +110,9 @@ class Console:
                 hint="nothing was changed; add `--yes` if that is what you want",
             )
         try:
-            answer = click.prompt(f"Type {word} to go on", default="", show_default=False, err=True)
+            answer = click.prompt(
+                f"Type the word {word} to go on", default="", show_default=False, err=True
+            )
         except OSError:  # the terminal went away
             answer = ""
         if answer.strip() != word:
@@ -104,6 +124,18 @@ def error_view(error: RotatorError) -> dict[str, Any]:
     return {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
 
 
+unwritten: Final[list[OSError]] = []
+"""Why output of this process got lost, for whoever ends it."""
+
+
+def unwritable(error: OSError) -> RotatorError:
+    """Say that the output could not be written; exit code 1."""
+    return RotatorError(
+        f"the output cannot be written: {error.strerror or type(error).__name__}",
+        hint="what the command did is done; `rotator status` shows it",
+    )
+
+
 def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text + "\n")
@@ -111,5 +143,9 @@ def _write(stream: TextIO, text: str) -> None:
     except BrokenPipeError:
         # Nobody reads any more. What the command does, and its exit code, are not the reader's business.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:
+        # A full disk behind `>`, say. What the command does goes on; its end says so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        unwritten.append(error)
     except UnicodeEncodeError:
         stream.write(text.encode("ascii", "backslashreplace").decode() + "\n")

@@ -8,11 +8,13 @@ import click
 
 from rotator.cli.session import Result, Session
 from rotator.cli.views import entry_view
+from rotator.errors import UsageError
 
 if TYPE_CHECKING:
     from rotator.reconcile.site import Site
 
 FORMAT: Final = "rotator.history/1"
+_SHOWN: Final = 10
 
 
 @click.command()
@@ -26,18 +28,30 @@ def history(options: dict[str, Any], key_sets: tuple[str, ...], kid: str | None)
     """
     session = Session(options)
     names = session.chosen(key_sets)
+    known: dict[str, None] = {}  # in the order of their lives
     with session.assembly() as assembly:
         results = session.each(
-            names, lambda name: _one(session, assembly.site(name, reading=True), kid)
+            names, lambda name: _one(session, assembly.site(name, reading=True), kid, known)
+        )
+    if kid is not None and kid not in known and not any(result.error for result in results):
+        shown = list(known)[-_SHOWN:]
+        raise UsageError(
+            f"no key {kid!r} in the history of {', '.join(names[:_SHOWN])}",
+            hint=f"known are {', '.join(shown)}" if shown else "no key was made yet",
         )
     return session.finish(FORMAT, results)
 
 
-def _one(session: Session, site: Site, kid: str | None) -> Result:
+def _one(session: Session, site: Site, kid: str | None, known: dict[str, None]) -> Result:
     from rotator.cli.reading import ring_of
 
     ring = ring_of(site)
     entries = [entry_view(item) for item in ring.history if kid in (None, item.kid)]
+    known.update(dict.fromkeys(item.kid for item in ring.history if item.kid))
+    known.update(dict.fromkeys(key.kid for key in ring.keys))
+    if kid is not None and not entries:
+        # A kid is one key set's; whether any has it is told when all were asked.
+        return Result(site.key_set, {"revision": ring.revision, "entries": entries})
     if not entries:
         session.console.say(f"{site.key_set}: nothing happened yet")
     else:

@@ -32,6 +32,8 @@ def add_common(command: click.Command, *, root: bool = False) -> click.Command:
     for option in _common(root=root):
         if not taken.intersection(option.opts):
             command.params.append(option)
+    if not root:
+        command.epilog = "`rotator --help` has more options, which every command takes."
     if isinstance(command, click.Group) and not root:
         for inner in command.commands.values():
             add_common(inner)

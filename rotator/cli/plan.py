@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = "rotator.plan/1"
 _YEAR: Final = timedelta(days=365)
+_LONGEST: Final = 100 * _YEAR
 
 
 @click.command()
@@ -82,7 +83,7 @@ def _row(step: Step) -> tuple[str, ...]:
 def _end(text: str, now: datetime) -> datetime:
     """Return the end of the calendar. Raises UsageError for what is neither a date nor a time."""
     try:
-        if match := re.fullmatch(r"(\d{1,3})y", text):
+        if match := re.fullmatch(r"(\d{1,9})y", text):
             end = now + int(match[1]) * _YEAR
         elif text[:4].isdigit() and "-" in text:
             date = datetime.fromisoformat(text)
@@ -91,11 +92,21 @@ def _end(text: str, now: datetime) -> datetime:
             from rotator.settings.durations import parse_duration
 
             end = now + parse_duration(text)
-    except (ValueError, OverflowError) as error:
+    except OverflowError:
+        raise _too_far(text) from None
+    except ValueError as error:
         raise UsageError(
             f"--until {text}: neither a date nor a time from now ({error})",
             hint="write 2027-01-31, 1y, 90d or 12h",
         ) from None
     if end <= now:
         raise UsageError(f"--until {text} is past", hint="name a date to come")
+    if end - now > _LONGEST:
+        raise _too_far(text)
     return end
+
+
+def _too_far(text: str) -> UsageError:
+    return UsageError(
+        f"--until {text}: a calendar goes no further than 100 years", hint="write 100y or less"
+    )

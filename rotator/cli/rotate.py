@@ -42,6 +42,7 @@ def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -
     if emergency and (replaced is not None or said["first_run"]):
         raise UsageError("--emergency goes with neither --now nor --first-run")
     session = Session(options, level="info")
+    _no_kids(session, key_sets, replaced)
     names = session.chosen(key_sets)
     if (replaced is not None or emergency or said["first_run"]) and not key_sets:
         names = [session.the_one(None)]
@@ -59,6 +60,19 @@ def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -
     code = session.finish(FORMAT, results, dry_run=said["dry_run"])
     changed = any(result.changed for result in results)
     return 3 if said["detailed_exitcode"] and changed and code == 0 else code
+
+
+def _no_kids(session: Session, words: tuple[str, ...], replaced: str | None) -> None:
+    """Refuse `--now KID`: the word after `--now` is a key set, and this one is none."""
+    known = session.settings.key_sets
+    for word in words:
+        if replaced == "" and word not in known:
+            named = f"{next(iter(known))} " if len(known) == 1 else "KEY_SET "
+            raise UsageError(
+                f"the configuration has no key set {word!r}",
+                hint=f"if that is a kid, write it with `=`: `rotator rotate {named}--now={word}`; "
+                "`rotator config show` shows the key sets",
+            )
 
 
 def _operation(replaced: str | None, why: str, *, emergency: bool) -> Operation | None:

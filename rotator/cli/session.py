@@ -126,6 +126,8 @@ class Session:
         from rotator.settings.faults import nearest
 
         meant = nearest(name, self.settings.key_sets)
+        if "did you mean" not in meant:
+            meant = ""  # it lists them, and so does the hint
         hint = f"it has {_listed(list(self.settings.key_sets))}"
         raise UsageError(f"the configuration has no key set {name!r}{meant}", hint=hint)
 

@@ -166,12 +166,11 @@ def _print(session: Session, picture: _Picture) -> None:
     ]
     if picture.neglect:
         rows.append(("overdue", picture.neglect))
-    rows += [
-        ("amiss", f"{text}; `rotator rotate {site.key_set}` mends it") for text in picture.amiss
-    ]
+    mends = console.hint(f"`rotator rotate {site.key_set}` mends it")
+    rows += [("amiss", f"{text}; {mends}") for text in picture.amiss]
     rows += [("", in_words(step, now)) for step in picture.steps]
     if not ring.revision:
-        rows.append(("", f"`rotator rotate {site.key_set}` makes its first key"))
+        rows.append(("", console.hint(f"`rotator rotate {site.key_set}` makes its first key")))
     console.table(rows)
 
 

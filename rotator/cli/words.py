@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Final
 
 import click
+
+from rotator.errors import UsageError
 
 # A kid is base64url (DESIGN §2) of 32 or 16 bytes, and one in 64 begins with a dash.
 _KID: Final = re.compile(r"-[A-Za-z0-9_-]{42}|-[A-Za-z0-9_-]{21}")
@@ -28,4 +31,7 @@ class NowCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give `--now` its empty value, so that it does not take the next word."""
+        for before, word in pairwise(args):
+            if before == "--now" and _KID.fullmatch(word):
+                raise UsageError(f"{word} is no option", hint=f"a kid follows `=`: `--now={word}`")
         return super().parse_args(ctx, ["--now=" if word == "--now" else word for word in args])

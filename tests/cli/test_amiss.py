@@ -81,7 +81,7 @@ def test_a_target_that_lacks_what_it_should_hold(
         ran = forge.run(bench, *words)
         assert ran.code == 75, (words, ran)
         assert "does not hold what it should" in ran.out
-        assert "rotate web` mends it" in ran.out
+        assert f"`rotator rotate web --config {bench.config}` mends it" in ran.out
     assert forge.run(bench, "rotate").code == 0
     assert forge.run(bench, "check").code == 0
     assert forge.run(bench, "status", "--live").code == 0
@@ -94,13 +94,13 @@ def test_a_foreign_document(tmp_path: Path, forge: Forge) -> None:
     bench.jwks.write_text('{"keys": []}')
     found = forge.run(bench, "check")
     assert found.code == 75
-    assert "rotate web --first-run` first and then" in found.out
+    assert f"`rotator rotate web --first-run --config {bench.config}` first and then" in found.out
     forge.run(bench, "rotate", "--first-run")
     for words in (("check",), ("status", "--live")):
         ran = forge.run(bench, *words)
         assert ran.code == 75, (words, ran)
     target = f"file:{bench.jwks}"
-    assert f"--take-over {target}`" in forge.run(bench, "check").out
+    assert f"--take-over {target} --config" in forge.run(bench, "check").out
     assert forge.run(bench, "recover", "--take-over", target, "--yes").code == 0
     assert forge.run(bench, "check").code == 0
 
