@@ -51,7 +51,11 @@ venv: $(VENV)/.installed  ## set up .venv: locked requirements and an editable i
 
 .PHONY: run
 run: $(VENV)/.installed  ## set up and run the daemon with the quick-start configuration
-	exec $(BIN)/rotator run --config config/quickstart.yaml
+	@$(BIN)/rotator run --config config/quickstart.yaml & daemon=$$!
+	# Ctrl-C reaches the daemon by itself; SIGTERM reaches this shell only. Either is the end that was asked for.
+	trap : INT; trap 'kill -TERM $$daemon' TERM
+	while code=0; wait $$daemon || code=$$?; kill -0 $$daemon 2>/dev/null; do :; done
+	case $$code in 130|143) ;; *) exit $$code;; esac
 
 .PHONY: test
 test: lint types unit  ## set up and run everything that must pass: lint, types, pytest

@@ -54,7 +54,7 @@ class TextLines:
         shown = name if level in ("info", "debug") else f"{level} {name}"
         head = [
             self._paint(now.astimezone(UTC).strftime("%H:%M:%S"), _DIM),
-            self._paint(shown.ljust(_COLUMN), _COLORS.get(level, "")),
+            self._paint(shown, _COLORS.get(level, "")) + " " * max(_COLUMN - len(shown), 0),
         ]
         if "key_set" in event:
             head.append(self._plain(event["key_set"], now))
