@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 _QUESTIONS = {
     "token_ttl": (
         "--token-ttl",
-        "The longest time between a token's issue and its `exp`, such as 15m",
+        "The longest time between a token's issue and its `exp`",
+        "15m",
     ),
     "signer_lag": (
         "--signer-lag",
-        "How long a signer may go on using a key after a new one was delivered to it, such as 5m",
+        "How long a signer may go on using a key after a new one was delivered to it",
+        "5m",
     ),
 }
 
@@ -67,6 +70,7 @@ def init(
     from rotator.settings.template import Answers, directories, render
 
     _check_place(path, key_set, force=force)
+    _somebody_answers({"token_ttl": token_ttl, "signer_lag": signer_lag})
     # An absolute path in the configuration when it lives below /etc: state does not belong there.
     absolute = Path(os.path.abspath(path))  # noqa: PTH100  # symlinks kept
     root = "/var/lib/rotator" if absolute.is_relative_to("/etc") else ".rotator"
@@ -95,18 +99,28 @@ def _check_place(path: Path, key_set: str, *, force: bool) -> None:
         raise _there(path)
 
 
+def _somebody_answers(given: Mapping[str, str | None]) -> None:
+    """Refuse to begin without a required duration when nobody is there to be asked for it."""
+    missing = [_QUESTIONS[name] for name, value in given.items() if value is None]
+    if not missing or (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    options = " and ".join(option for option, _, _ in missing)
+    raise UsageError(
+        f"{options} {'is' if len(missing) == 1 else 'are'} missing, and nobody is there to be asked",
+        hint="; ".join(
+            f"`{option} {example}`: {question[0].lower()}{question[1:]}"
+            for option, question, example in missing
+        ),
+    )
+
+
 def _duration(name: str, given: str | None) -> str:
     """Return a required duration: the one given, or asked for on a terminal until it is one."""
     from rotator.settings.durations import parse_duration
 
-    option, question = _QUESTIONS[name]
-    if given is None and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            f"{option} is missing, and nobody is there to be asked",
-            hint=f"{question[0].lower()}{question[1:]}: `{option} 15m`",
-        )
+    option, question, example = _QUESTIONS[name]
     while True:
-        text = click.prompt(question, err=True) if given is None else given
+        text = click.prompt(f"{question}, such as {example}", err=True) if given is None else given
         try:
             value = parse_duration(text)
             if value or name != "token_ttl":

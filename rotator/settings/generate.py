@@ -14,7 +14,7 @@ from rotator.settings.reference import tables
 from rotator.settings.schema import json_schema
 from rotator.settings.template import Answers, render
 
-EXAMPLE: Final = Answers("15m", "5m", root=".")
+EXAMPLE: Final = Answers("15m", "5m", root=".", schema="rotator.schema.json")
 BEGIN: Final = "<!-- generated: python -m rotator.settings.generate -->"
 END: Final = "<!-- end of what is generated -->"
 

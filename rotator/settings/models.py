@@ -149,7 +149,10 @@ class Publish(Model):
 class Probe(Model):
     """One probe; a plain URL is short for a mapping with only that."""
 
-    url: Url = Field(description="The URL at which verifiers really read the JWKS.")
+    url: Url = Field(
+        description="The URL at which verifiers really read the JWKS. "
+        "An entry may be nothing but this URL: `- https://issuer.example/jwks.json`."
+    )
     all_addresses: bool = Field(
         False, description="Whether every address that the name resolves to is looked at."
     )

@@ -71,6 +71,9 @@ class Resolved:
             secret = not isinstance(value, _PLAIN) or any(word in name for word in _HIDDEN_WORDS)
             secret = secret or origin.endswith("_FILE")
             shown = str(value) if isinstance(value, Path) else value
+            if isinstance(value, float) and name.endswith("timeout"):
+                # Backends take seconds; a configuration says durations.
+                shown = format_duration(timedelta(seconds=value))
             yield (*base, name), HIDDEN if secret else shown, origin
 
     def _key_set(

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from rotator.algorithms import kind_of
+from rotator.policy import format_duration
+from rotator.settings.durations import parse_duration
 
-SCHEMA_URL: Final = "rotator.schema.json"
+_SCHEMA: Final = "# yaml-language-server: $schema={schema}\n#\n"
+_NO_SCHEMA: Final = """\
+# For editors: `rotator config schema > rotator.schema.json`, and here as the first line
+# `# yaml-language-server: $schema=rotator.schema.json`.
+#
+"""
+_BEYOND: Final = timedelta(minutes=15)
 
 _KEY_SIZE: Final = """\
     # 2048, 3072 or 4096 bits. AWS load balancers and old hardware want 2048.
@@ -40,7 +49,7 @@ class Answers:
 
     Args:
         root: the directory of store, deliveries and publication, as written into the configuration.
-        schema: where an editor finds the JSON Schema, relative to the configuration.
+        schema: where an editor finds the JSON Schema, relative to the configuration; empty when it is not there.
     """
 
     token_ttl: str
@@ -48,19 +57,22 @@ class Answers:
     algorithm: str = "RS256"
     key_set: str = "web"
     root: str = ".rotator"
-    schema: str = SCHEMA_URL
+    schema: str = ""
 
 
 def render(answers: Answers) -> str:
     """Return the commented configuration.
 
     Raises:
-        ValueError: unknown algorithm.
+        ValueError: unknown algorithm, or no duration.
     """
+    # The contract with the template's own leeway and clock_skew: token_ttl + 5m + signer_lag + 2 × 5m.
+    grace = parse_duration(answers.token_ttl) + parse_duration(answers.signer_lag) + _BEYOND
     kind = kind_of(answers.algorithm)
     names = {"root": answers.root, "key_set": answers.key_set}
     values = {
-        "SCHEMA": answers.schema,
+        "SCHEMA": _SCHEMA.format(schema=answers.schema) if answers.schema else _NO_SCHEMA,
+        "GRACE": f"{format_duration(grace):<14}",
         "ROOT": answers.root,
         "TOKEN_TTL": answers.token_ttl,
         "SIGNER_LAG": answers.signer_lag,

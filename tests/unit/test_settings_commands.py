@@ -56,7 +56,7 @@ def test_init_then_validate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "--token-ttl is missing"),
+        ((), "--token-ttl and --signer-lag are missing"),
         (("--token-ttl", "15m"), "--signer-lag is missing"),
         (("--token-ttl", "15", "--signer-lag", "5m"), "write `15s`"),
         (("--token-ttl", "0s", "--signer-lag", "5m"), "longer than `0s`"),
