@@ -110,14 +110,14 @@ class Mender:
             return item
         revoked = self.ring.in_phase(Phase.REVOKED)
         leaving = tuple(key for key in revoked if key.kid in item.sighting.kids)
-        self._write(item, self._announcement(item, wanted, leaving), (*wanted, *leaving))
+        self._announce(item, wanted, leaving)
         return self.look(item)
 
     def _publish_gone(self, item: Seen) -> Seen:
         wanted = self.ring.published
         if not wanted or not self._differs(item, wanted):
             return item
-        self._write(item, self._announcement(item, wanted, ()), wanted)
+        self._announce(item, wanted, ())
         return item
 
     def _differs(self, item: Seen, wanted: Sequence[Key]) -> bool:
@@ -132,20 +132,32 @@ class Mender:
         lifetimes = (document.max_age, document.stale) != (should.max_age, should.stale)
         return document.body != should.body or lifetimes
 
-    def _announcement(self, item: Seen, wanted: Sequence[Key], leaving: Sequence[Key]) -> Document:
+    def _announce(self, item: Seen, wanted: Sequence[Key], leaving: Sequence[Key]) -> None:
         if item.target.kind is DocumentKind.JWKS:
-            return jwks_document(self.ring, self.policy, leaving)
+            document = jwks_document(self.ring, self.policy, leaving)
+            self._write(item, document, (*wanted, *leaving))
+            return
         pairs = [pair for key in (*wanted, *leaving) for pair in self._pair(key)]
-        return verification_document(self.ring, pairs, self.keys)
+        if not pairs:
+            raise StoreCorrupt(
+                f"the verification document of key set {self.ring.key_set} would be empty",
+                hint="it is left as it is until there is a key with its material",
+            )
+        document = verification_document(self.ring, pairs, self.keys)
+        self._write(item, document, [key for key, _ in pairs])
 
     def _pair(self, key: Key) -> Iterator[tuple[Key, Secret]]:
-        """Yield a key with its material; a key that never signed must not keep the others from verifiers."""
+        """Yield a key with its material.
+
+        A key that never signed, or is revoked, must not keep the others from verifiers.
+        """
         try:
             yield key, self._material(key)
         except StoreCorrupt:
-            if key.phase is not Phase.PENDING:
+            if key.phase is Phase.PENDING:
+                self.unfit.append(key.kid)
+            elif key.phase is not Phase.REVOKED:
                 raise
-            self.unfit.append(key.kid)
 
     def _deliver(self, item: Seen) -> Seen:
         active = self.ring.active
