@@ -11,6 +11,7 @@ from rotator.clock import Verdict
 from rotator.observed import Observed
 from rotator.policy import ZERO, RotationPolicy
 from rotator.reconcile import gather, steps
+from rotator.reconcile.mend import Mender
 from rotator.reconcile.site import Memory
 from rotator.reconcile.view import View
 from rotator.ring import Key, KeyRing
@@ -103,6 +104,12 @@ DEFECTS: tuple[Defect, ...] = (
         "rule 3",
         instead(steps, "self_test", lambda *_: True),
         keys.material_that_is_lost,
+    ),
+    Defect(
+        "one lost HMAC key keeps the others from verifiers",
+        "rule 3",
+        instead(Mender, "_pair", faulty.every_material_is_needed),
+        keys.hmac_material_that_is_lost,
     ),
     Defect(
         "first run when nobody answered",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -129,7 +130,7 @@ def empty_is_fine() -> contextlib.AbstractContextManager[Any]:
 
     def publish_gone(mender: Mender, item: Any) -> Any:
         if mender._differs(item, mender.ring.published):
-            mender._write(item, mender._announcement(item, mender.ring.published, ()), ())
+            mender._announce(item, mender.ring.published, ())
         return item
 
     return together(
@@ -164,3 +165,8 @@ def gone_before_new() -> contextlib.AbstractContextManager[Any]:
         original(mender, [item for item in seen if item not in signing])
 
     return mock.patch.object(Mender, "mend", mend_backwards)
+
+
+def every_material_is_needed(mender: Mender, key: Key) -> Iterator[tuple[Key, Any]]:
+    """Yield a key with its material, or nothing at all for any."""
+    yield key, mender._material(key)

@@ -12,7 +12,7 @@ from rotator.rehearsal.ringwatch import material_faults
 from rotator.rehearsal.walls import Fault, Place
 from rotator.ring import Phase
 from tests.model.scene import seconds
-from tests.model.stage import stage, tight_policy
+from tests.model.stage import SYMMETRIC, Stage, stage, tight_policy
 
 
 def a_pinned_key() -> None:
@@ -150,3 +150,30 @@ def an_emergency_of_a_new_key() -> None:
 
     it.signing[0].changed = delivered
     operations.emergency(it.fast.site, "leaked")
+
+
+def hmac_material_that_is_lost() -> None:
+    """An HMAC key set loses the material of its first key, then of the one that signs, which is revoked."""
+    it = _made_and_not_published()
+    shelf = it.world.store.shelf(it.world.key_set)
+    shelf.material.clear()
+    it.signs(1)
+    lost = it.world.ring.active
+    assert lost is not None
+    assert lost.locator is not None
+    del shelf.material[lost.locator]
+    operations.revoke(it.fast.site, [lost.kid], "lost")
+    for place in it.jwks:
+        if {kid for kid, _ in published_keys(place)} != {k.kid for k in it.world.ring.published}:
+            it.world.promise.broken("a lost key keeps its successor from verifiers")
+    it.run(seconds(600))
+
+
+def _made_and_not_published() -> Stage:
+    """Return a stage on which a process died between making its first key and publishing it."""
+    for number in range(1, 60):
+        it = stage(replace(tight_policy(SYMMETRIC), max_keys=9))
+        it.slow.run(tick, crash_at=number)
+        if it.world.ring.in_phase(Phase.PENDING) and it.jwks[0].document is None:
+            return it
+    raise AssertionError("the stage is not set")
