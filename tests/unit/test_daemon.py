@@ -286,7 +286,7 @@ def test_what_is_waited_for_is_said_once(world: World) -> None:
     daemon = world.daemon([world.site()])
     world.go_on(daemon, 90 * MINUTE)
     said = world.log.named("step.waiting")
-    assert [item["reason"] for item in said] == ["propagating", "not-due"]
+    assert [item["reason"] for item in said] == ["not-due"]
     assert said[0]["next"] == "promote"
     assert said[0]["due_at"].startswith("2030-01-01T02:00:00")
 
