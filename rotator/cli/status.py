@@ -80,7 +80,7 @@ def _one(session: Session, site: Site, *, live: bool) -> Result:
     failing += [75 for seen in observed.sightings.values() if seen.foreign]
     failing += [75 for _ in amiss]
     overdue = bool(observed.suspicious) or any(step.blocked for step in steps)
-    view = {**_view(picture), "overdue": overdue}
+    view = {**_view(picture), "overdue": overdue, "amiss": list(picture.amiss)}
     view["store"] = session.settings.key_sets[site.key_set].store
     _print(session, picture)
     if misfit is not None:

@@ -77,6 +77,8 @@ def test_a_target_that_lacks_what_it_should_hold(
     assert forge.run(bench, "check").code == 0
     assert forge.run(bench, "status", "--live").code == 0
     spoil(bench)
+    (shown,) = bench.answer("status", "--live")["key_sets"]
+    assert ["does not hold" in text for text in shown["amiss"]] == [True]
     for words in (("check",), ("status", "--live")):
         ran = forge.run(bench, *words)
         assert ran.code == 75, (words, ran)
@@ -123,3 +125,6 @@ def test_a_kind_that_the_ring_cannot_change_to(tmp_path: Path, forge: Forge) -> 
     for command in ("plan", "status", "rotate"):
         refused(forge.run(bench, command), 78, "would mix key types", "allow_mixed_kty")
     assert kid in forge.run(bench, "status").out
+    (shown,) = bench.answer("status")["key_sets"]
+    assert shown["current"]["kid"] == kid
+    assert shown["error"]["exit_code"] == 78
