@@ -128,9 +128,14 @@ def files(home: Path) -> dict[str, bytes]:
 
 def break_something(home: Path, name: str) -> None:
     """Put another key's material in place of the active one's, and half a document where signers read."""
-    ring = ring_of(home, name)
-    active = next(key for key in ring["keys"] if key["phase"] == "active")
-    other = next(key for key in ring["keys"] if key["phase"] == "pending")
+    for _ in range(
+        int(BOUND / 0.05)
+    ):  # between a promotion and the next creation there is no other key
+        keys = {key["phase"]: key for key in ring_of(home, name)["keys"]}
+        if "active" in keys and "pending" in keys:
+            break
+        threading.Event().wait(0.05)
+    active, other = keys["active"], keys["pending"]
     folder = home / "store" / name / "material"
     first = next(p for p in folder.iterdir() if active["kid"].encode() in p.read_bytes())
     second = next(p for p in folder.iterdir() if other["kid"].encode() in p.read_bytes())

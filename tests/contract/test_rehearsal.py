@@ -18,11 +18,3 @@ class TestRehearsal(RingStoreContract, MaterialStoreContract):
         """One store, with a login for each handle; its world does one thing at a time, so nobody races."""
         store = MemoryStore(TrueTime())
         return Place(lambda: store.login(Gate()), racers=1)
-
-    @pytest.mark.xfail(
-        reason="MemoryMaterial.put replaces other material of the same kid, where the walls write once",
-        strict=False,
-    )
-    def test_material_is_written_once(self, place: Place) -> None:
-        """Known difference of the rehearsal's store."""
-        super().test_material_is_written_once(place)
