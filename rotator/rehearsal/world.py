@@ -271,13 +271,14 @@ class World:
                 continue
             follower.due = None
             if self.ring.published:
-                policy = self.processes[0].settings.policy
+                # It is set up with the others: no server goes on sending what all have lowered.
+                policies = [process.settings.policy for process in self.processes]
                 follower.place.put(
                     Document(
                         render_jwks(self.ring),
                         self.key_set,
                         self.ring.revision,
-                        max_age=int(policy.jwks_max_age.total_seconds()),
-                        stale=int(policy.jwks_stale.total_seconds()),
+                        max_age=int(min(p.jwks_max_age for p in policies).total_seconds()),
+                        stale=int(min(p.jwks_stale for p in policies).total_seconds()),
                     )
                 )

@@ -83,9 +83,17 @@ def rolls_back(scene: Scene, rng: random.Random) -> None:
 
 
 def confirms_clocks(scene: Scene, rng: random.Random) -> None:
-    """`rotator recover --clock`, given when every clock is right."""
-    if not scene.jumped:
+    """`rotator recover --clock`, given when every clock is right, and heard before any is wrong again.
+
+    A process that hears it late cannot tell a leap from before the word, which it settles, from one
+    after it.
+    """
+    if not scene.jumped and not scene.standing():
         command(scene, operations.confirm_clock, rng)
+        for process in scene.free():
+            process.run(tick)
+            if process.site.memory.confirmed_at != scene.world.ring.clock_confirmed_at:
+                process.restart()
 
 
 def a_backup_is_taken(scene: Scene, _rng: random.Random) -> None:
