@@ -55,9 +55,26 @@ class Conflict(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """No answer, or one that says "later": worth trying again."""
+    """No answer, or one that says "later": worth trying again.
+
+    Args:
+        retry_after: seconds that the server asked to wait before the next try (RFC 9110 §10.2.3).
+        lasting: trying again at once is no use (a certificate that does not hold); the next tick may.
+    """
 
     exit_code = 69
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after: float | None = None,
+        lasting: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+        self.lasting = lasting
 
 
 class StoreDenied(StoreError):

@@ -1,9 +1,10 @@
-"""All that a backend may import from `rotator`: the walls, the errors, the secret type, settings, logger."""
+"""All that a backend may import from `rotator`: the walls, errors, secrets, settings, retries, the logger."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rotator.calls import Calls, get_logger, server_time
 from rotator.errors import (
     BackendMissing,
     ConfigError,
@@ -34,11 +35,12 @@ from rotator.stores import (
 )
 
 if TYPE_CHECKING:
-    import structlog
+    from rotator.remote import RemoteSettings, Seconds, read_secret
 
 __all__ = [
     "Backend",
     "BackendMissing",
+    "Calls",
     "ConfigError",
     "Conflict",
     "Document",
@@ -47,10 +49,12 @@ __all__ = [
     "Finding",
     "Inspectable",
     "MaterialStore",
+    "RemoteSettings",
     "Report",
     "RingStore",
     "Role",
     "RotatorError",
+    "Seconds",
     "Secret",
     "ServerTime",
     "Store",
@@ -62,12 +66,15 @@ __all__ = [
     "Version",
     "VersionToken",
     "get_logger",
+    "read_secret",
+    "server_time",
 ]
 
 
-def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
-    """Return the logger of a backend; every call to a store is one DEBUG event without its payload."""
-    import structlog
+def __getattr__(name: str) -> Any:
+    """Load what needs pydantic only when a backend asks for it: naming a backend must cost nothing."""
+    if name in {"RemoteSettings", "Seconds", "read_secret"}:
+        from rotator import remote
 
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(component=name)
-    return logger
+        return getattr(remote, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

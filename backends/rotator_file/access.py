@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from rotator.plugin import get_logger
+from rotator.plugin import Calls
 from rotator_file.files import Directory, locked, remove_leftovers
 from rotator_file.tree import Tree
 
@@ -31,27 +30,7 @@ class Access:
         self.path = path
         self.tree = Tree(path, create=create)
         self._lock_timeout = lock_timeout
-        self._log = get_logger("file")
-
-    @contextlib.contextmanager
-    def call(self, op: str, key_set: str | None) -> Iterator[None]:
-        """Log one call when it ends, by its outcome and never with what it carried."""
-        started = time.perf_counter()
-        outcome = "ok"
-        try:
-            yield
-        except BaseException as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            self._log.debug(
-                "store.call",
-                store=str(self.path),
-                op=op,
-                key_set=key_set,
-                duration_ms=round((time.perf_counter() - started) * 1000, 3),
-                outcome=outcome,
-            )
+        self.call = Calls("file", str(path)).logged
 
     @contextlib.contextmanager
     def changing(self, key_set: str, *below: str) -> Iterator[Directory]:

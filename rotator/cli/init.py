@@ -116,7 +116,7 @@ def _somebody_answers(given: Mapping[str, str | None]) -> None:
 
 def _duration(name: str, given: str | None) -> str:
     """Return a required duration: the one given, or asked for on a terminal until it is one."""
-    from rotator.settings.durations import parse_duration
+    from rotator.durations import parse_duration
 
     option, question, example = _QUESTIONS[name]
     while True:

@@ -89,7 +89,7 @@ def _end(text: str, now: datetime) -> datetime:
             date = datetime.fromisoformat(text)
             end = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
         else:
-            from rotator.settings.durations import parse_duration
+            from rotator.durations import parse_duration
 
             end = now + parse_duration(text)
     except OverflowError:

@@ -7,9 +7,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from rotator.errors import BackendMissing
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, nearest
+from rotator.settings.faults import Path as KeyPath
 from rotator.settings.models import Store
 from rotator.settings.result import StoreSettings
 from rotator.settings.validate import validate
@@ -37,16 +40,24 @@ def check_store(
     options, cut = validate(options_model, document, path, faults, values=given, secret=True)
     if options is None or cut:
         return None
-    changes: dict[str, Path] = {}
-    for key in options_model.model_fields:
-        if isinstance(value := getattr(options, key), Path):
+    return StoreSettings(name, model.backend, _absolute(options, document, path, directory, faults))
+
+
+def _absolute(
+    options: BaseModel, document: Document, path: KeyPath, directory: Path, faults: list[Fault]
+) -> BaseModel:
+    """Return options with every path made absolute, those of nested options too."""
+    changes: dict[str, Any] = {}
+    for key in type(options).model_fields:
+        value = getattr(options, key)
+        if isinstance(value, BaseModel):
+            changes[key] = _absolute(value, document, (*path, key), directory, faults)
+        elif isinstance(value, Path):
             if problem := path_problem(str(value)):
                 faults.append(document.fault((*path, key), problem))
             else:
                 changes[key] = Path(os.path.normpath(directory / value.expanduser()))
-    return StoreSettings(
-        name, model.backend, options.model_copy(update=changes) if changes else options
-    )
+    return options.model_copy(update=changes) if changes else options
 
 
 def option_names(store: Any) -> Collection[str]:

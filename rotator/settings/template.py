@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from rotator.algorithms import kind_of
+from rotator.durations import parse_duration
 from rotator.policy import format_duration
-from rotator.settings.durations import parse_duration
 
 _SCHEMA: Final = "# yaml-language-server: $schema={schema}\n#\n"
 _NO_SCHEMA: Final = """\

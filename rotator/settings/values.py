@@ -10,8 +10,8 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from rotator.algorithms import ALGORITHMS
+from rotator.durations import PATTERN, parse_duration
 from rotator.policy import ZERO
-from rotator.settings.durations import PATTERN, parse_duration
 from rotator.settings.faults import nearest
 
 

@@ -10,7 +10,7 @@ from rotator.testing.contract import Place
 
 
 def _file(scratch: Path) -> Place:
-    return Place.of_backend("file", {"path": str(scratch / "keys"), "lock_timeout": 60})
+    return Place.of_backend("file", {"path": str(scratch / "keys"), "lock_timeout": "60s"})
 
 
 OPENERS: Final[dict[str, Callable[[Path], Place]]] = {

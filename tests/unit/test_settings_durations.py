@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rotator.durations import LONGEST, parse_duration
 from rotator.policy import format_duration
-from rotator.settings.durations import LONGEST, parse_duration
 
 
 @pytest.mark.parametrize(

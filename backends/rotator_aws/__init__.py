@@ -1,0 +1,31 @@
+"""The AWS store: rings, material and documents as secrets of AWS Secrets Manager.
+
+Importing this package costs nothing but `rotator.plugin`; pydantic is loaded by `backend.settings()`, the
+store and its SDK by `backend.open()`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotator.plugin import Backend, Store
+
+if TYPE_CHECKING:
+    from rotator_aws.settings import AwsSettings
+
+__all__ = ["backend"]
+
+
+def _settings() -> type[AwsSettings]:
+    from rotator_aws.settings import AwsSettings
+
+    return AwsSettings
+
+
+def _open(settings: AwsSettings) -> Store:
+    from rotator_aws.store import AwsStore
+
+    return AwsStore(settings)
+
+
+backend = Backend(name="aws", settings=_settings, open=_open)

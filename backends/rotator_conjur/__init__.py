@@ -1,0 +1,31 @@
+"""The Conjur store: rings, material and documents as variables of CyberArk Conjur.
+
+Importing this package costs nothing but `rotator.plugin`; pydantic is loaded by `backend.settings()`, the
+store and its SDK by `backend.open()`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotator.plugin import Backend, Store
+
+if TYPE_CHECKING:
+    from rotator_conjur.settings import ConjurSettings
+
+__all__ = ["backend"]
+
+
+def _settings() -> type[ConjurSettings]:
+    from rotator_conjur.settings import ConjurSettings
+
+    return ConjurSettings
+
+
+def _open(settings: ConjurSettings) -> Store:
+    from rotator_conjur.store import ConjurStore
+
+    return ConjurStore(settings)
+
+
+backend = Backend(name="conjur", settings=_settings, open=_open)

@@ -1,0 +1,31 @@
+"""The Vault store: rings, material and documents in KV version 2 of HashiCorp Vault or OpenBao.
+
+Importing this package costs nothing but `rotator.plugin`; pydantic is loaded by `backend.settings()`, the
+store and its SDK by `backend.open()`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rotator.plugin import Backend, Store
+
+if TYPE_CHECKING:
+    from rotator_vault.settings import VaultSettings
+
+__all__ = ["backend"]
+
+
+def _settings() -> type[VaultSettings]:
+    from rotator_vault.settings import VaultSettings
+
+    return VaultSettings
+
+
+def _open(settings: VaultSettings) -> Store:
+    from rotator_vault.store import VaultStore
+
+    return VaultStore(settings)
+
+
+backend = Backend(name="vault", settings=_settings, open=_open)

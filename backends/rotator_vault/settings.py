@@ -1,0 +1,9 @@
+"""How this store is configured."""
+
+from __future__ import annotations
+
+from rotator.plugin import RemoteSettings
+
+
+class VaultSettings(RemoteSettings):
+    """The options of this store."""

@@ -1,0 +1,90 @@
+"""What the settings of every backend of a server elsewhere share, and where their secrets come from.
+
+A secret is never in the configuration's text: an option ending in `_file` names a file that holds it, one
+ending in `_env` an environment variable. Both are read again at each login, so that a rotated secret is taken up.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from rotator.durations import PATTERN, parse_duration
+from rotator.errors import StoreDenied
+from rotator.secret import Secret
+
+__all__ = ["RemoteSettings", "Seconds", "read_secret"]
+
+_MAX_SECRET: Final = 1 << 20  # bytes; a projected token or a key is far shorter
+
+
+Seconds = Annotated[
+    float,
+    Field(gt=0, le=600),
+    BeforeValidator(lambda value: parse_duration(value).total_seconds()),
+    WithJsonSchema({"type": "string", "pattern": PATTERN}),
+]
+"""A duration of at most ten minutes, written with its unit; seconds once parsed."""
+
+
+class RemoteSettings(BaseModel):
+    """The options that every backend of a server elsewhere has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connect_timeout: Seconds = Field(
+        default=3.0, description="How long a connection may take to be made."
+    )
+    read_timeout: Seconds = Field(
+        default=10.0, description="How long the server may take to answer one call."
+    )
+    attempts: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=4, description="How often a step is tried before the store counts as unavailable."
+    )
+    patience: Seconds = Field(default=20.0, description="After how long no further attempt begins.")
+
+
+def read_secret(what: str, *, file: Path | None, env: str | None) -> Secret:
+    """Return a secret from its file or its environment variable, without the line end.
+
+    Args:
+        what: what it is, for messages (`the Vault token`).
+        file: the file that holds it; read anew at each call, for platforms replace it.
+        env: the name of the environment variable.
+
+    Raises:
+        StoreDenied: there is none, it is empty, or it may not be read; the message never quotes it.
+    """
+    if file is not None:
+        return _from_file(what, file)
+    value = os.environ.get(env or "", "").strip()
+    if not env or not value:
+        raise StoreDenied(
+            f"{what} is not there: the environment variable {env or '(none)'} is not set",
+            hint="set it where rotator runs, or name a file instead",
+        )
+    return Secret(value.encode())
+
+
+def _from_file(what: str, file: Path) -> Secret:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise StoreDenied(f"{what} is not there: {file} is not a regular file")
+            content = opened.read(_MAX_SECRET + 1).strip()
+    except OSError as error:
+        raise StoreDenied(
+            f"{what} cannot be read from {file}: {(error.strerror or '').lower()}",
+            hint=f"let uid {os.geteuid()} read it, or name another file",
+        ) from error
+    if not content or len(content) > _MAX_SECRET:
+        raise StoreDenied(
+            f"{what} is not in {file}: it is {'empty' if not content else 'larger than 1 MiB'}",
+            hint="write nothing but the secret into it",
+        )
+    return Secret(content)
