@@ -17,16 +17,20 @@ from rotator.errors import (
 )
 from rotator.secret import Secret
 from rotator.stores import (
+    SCRATCH,
     Backend,
     Document,
     DocumentKind,
     DocumentStore,
+    Exercisable,
+    Fetching,
     Finding,
     Inspectable,
     MaterialStore,
     Report,
     RingStore,
     Role,
+    Scope,
     ServerTime,
     Store,
     Stored,
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from rotator.remote import RemoteSettings, Seconds, read_secret
 
 __all__ = [
+    "SCRATCH",
     "Backend",
     "BackendMissing",
     "Calls",
@@ -46,6 +51,8 @@ __all__ = [
     "Document",
     "DocumentKind",
     "DocumentStore",
+    "Exercisable",
+    "Fetching",
     "Finding",
     "Inspectable",
     "MaterialStore",
@@ -54,6 +61,7 @@ __all__ = [
     "RingStore",
     "Role",
     "RotatorError",
+    "Scope",
     "Seconds",
     "Secret",
     "ServerTime",

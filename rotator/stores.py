@@ -7,7 +7,7 @@ a `StoreError` (`rotator.errors`), never an exception of an SDK.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,16 +18,20 @@ from rotator.observed import DocumentKind
 from rotator.secret import Secret
 
 __all__ = [
+    "SCRATCH",
     "Backend",
     "Document",
     "DocumentKind",
     "DocumentStore",
+    "Exercisable",
+    "Fetching",
     "Finding",
     "Inspectable",
     "MaterialStore",
     "Report",
     "RingStore",
     "Role",
+    "Scope",
     "ServerTime",
     "Sight",
     "Store",
@@ -184,16 +188,70 @@ class Report:
     server_time: ServerTime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one key set has in a store: enough to say which rights it takes.
+
+    Attributes:
+        key_set: its name.
+        max_keys: the most keys that it ever publishes at once; material takes two places more.
+        ring: whether ring and material lie in this store, or only documents.
+        documents: the names of the documents that are kept in this store, `KEY_SET/DOCUMENT`.
+    """
+
+    key_set: str
+    max_keys: int = 10
+    ring: bool = True
+    documents: tuple[str, ...] = ()
+
+
 @runtime_checkable
 class Inspectable(Protocol):
     """A store that can say what it may do, without a write."""
 
-    def inspect(self) -> Report:
-        """Report identity, permissions, whether rings are there, the server's clock, hardening advice."""
+    def inspect(self, scopes: Sequence[Scope] = ()) -> Report:
+        """Report identity, permissions, whether rings are there, the server's clock, hardening advice.
+
+        Args:
+            scopes: the key sets to look at; none asks only what holds for the store as a whole.
+        """
         ...
 
-    def policy(self, role: Role) -> str:
-        """Return the least-privilege policy for a role, in the secrets manager's own language."""
+    def policy(self, role: Role, scopes: Sequence[Scope] = ()) -> str:
+        """Return the least-privilege policy for a role, in the secrets manager's own language.
+
+        Args:
+            scopes: the key sets that it is for; none stands for every key set of this store.
+        """
+        ...
+
+
+SCRATCH: Final = "rotator-check"
+"""The key set that `rotator check --write` writes and removes; no configuration may name one so."""
+
+
+@runtime_checkable
+class Exercisable(Protocol):
+    """A store that can be written to on trial."""
+
+    def erase_scratch(self) -> None:
+        """Remove every trace of the key set `SCRATCH`: ring, material and documents; harmless when none is there."""
+        ...
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """A store that can read a secret which `rotator` did not write: a live key to be adopted."""
+
+    def fetch(self, address: str) -> Secret | None:
+        """Return a secret by the secrets manager's own name for it, None when the store answers "not there".
+
+        Where a secret has fields (Vault's KV), the secret is the JSON object of them.
+
+        Raises:
+            StoreUnavailable, StoreDenied: no answer.
+            ConfigError: no such address is possible here.
+        """
         ...
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from rotator.plugin import Report, Role
+from rotator.plugin import Report, Role, Scope
 from rotator_file.access import Access
 from rotator_file.documents import FileDocuments
 from rotator_file.material import FileMaterial
@@ -45,14 +46,14 @@ class FileStore:
         """Return where derived documents can be kept; no I/O."""
         return FileDocuments(self._access)
 
-    def inspect(self) -> Report:
+    def inspect(self, scopes: Sequence[Scope] = ()) -> Report:  # noqa: ARG002 - every key set lies here
         """Report identity, permissions, rings, free space and hardening advice; writes nothing."""
         from rotator_file.inspection import inspect
 
         with self._access.call("inspect", None):
             return inspect(self._access.tree)
 
-    def policy(self, role: Role) -> str:
+    def policy(self, role: Role, scopes: Sequence[Scope] = ()) -> str:  # noqa: ARG002 - one directory for all
         """Return what a role needs of the file system: permissions of files are the policy here."""
         from rotator_file.inspection import policy
 
