@@ -15,22 +15,16 @@ from rotator.errors import (
     StoreError,
     StoreUnavailable,
 )
+from rotator.inspection import SCRATCH, Exercisable, Finding, Inspectable, Report, Role, Scope
 from rotator.secret import Secret
 from rotator.stores import (
-    SCRATCH,
     Backend,
     Document,
     DocumentKind,
     DocumentStore,
-    Exercisable,
     Fetching,
-    Finding,
-    Inspectable,
     MaterialStore,
-    Report,
     RingStore,
-    Role,
-    Scope,
     ServerTime,
     Store,
     Stored,

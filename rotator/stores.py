@@ -7,10 +7,9 @@ a `StoreError` (`rotator.errors`), never an exception of an SDK.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, Final, NewType, Protocol, runtime_checkable
 
 from rotator.errors import BackendMissing
@@ -18,20 +17,13 @@ from rotator.observed import DocumentKind
 from rotator.secret import Secret
 
 __all__ = [
-    "SCRATCH",
     "Backend",
     "Document",
     "DocumentKind",
     "DocumentStore",
-    "Exercisable",
     "Fetching",
-    "Finding",
-    "Inspectable",
     "MaterialStore",
-    "Report",
     "RingStore",
-    "Role",
-    "Scope",
     "ServerTime",
     "Sight",
     "Store",
@@ -157,85 +149,6 @@ class DocumentStore(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove a document; harmless when it is not there."""
-        ...
-
-
-class Role(StrEnum):
-    """Who may see what (DESIGN §6)."""
-
-    ROTATOR = "rotator"
-    SIGNER = "signer"
-    VERIFIER = "verifier"
-    JWKS_READER = "jwks-reader"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of a report: `level` is `ok`, `advice`, or `fault`; `hint` is the way out of a fault."""
-
-    level: str
-    text: str
-    hint: str = ""
-    exit_code: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What `rotator check` says of one store or target."""
-
-    subject: str
-    findings: tuple[Finding, ...]
-    server_time: ServerTime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What one key set has in a store: enough to say which rights it takes.
-
-    Attributes:
-        key_set: its name.
-        max_keys: the most keys that it ever publishes at once; material takes two places more.
-        ring: whether ring and material lie in this store, or only documents.
-        documents: the names of the documents that are kept in this store, `KEY_SET/DOCUMENT`.
-    """
-
-    key_set: str
-    max_keys: int = 10
-    ring: bool = True
-    documents: tuple[str, ...] = ()
-
-
-@runtime_checkable
-class Inspectable(Protocol):
-    """A store that can say what it may do, without a write."""
-
-    def inspect(self, scopes: Sequence[Scope] = ()) -> Report:
-        """Report identity, permissions, whether rings are there, the server's clock, hardening advice.
-
-        Args:
-            scopes: the key sets to look at; none asks only what holds for the store as a whole.
-        """
-        ...
-
-    def policy(self, role: Role, scopes: Sequence[Scope] = ()) -> str:
-        """Return the least-privilege policy for a role, in the secrets manager's own language.
-
-        Args:
-            scopes: the key sets that it is for; none stands for every key set of this store.
-        """
-        ...
-
-
-SCRATCH: Final = "rotator-check"
-"""The key set that `rotator check --write` writes and removes; no configuration may name one so."""
-
-
-@runtime_checkable
-class Exercisable(Protocol):
-    """A store that can be written to on trial."""
-
-    def erase_scratch(self) -> None:
-        """Remove every trace of the key set `SCRATCH`: ring, material and documents; harmless when none is there."""
         ...
 
 

@@ -54,7 +54,7 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
 
 
 def _sound(text: str) -> Any:
-    from rotator.stores import Finding
+    from rotator.inspection import Finding
 
     return Finding("ok", text)
 

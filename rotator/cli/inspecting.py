@@ -12,6 +12,7 @@ from rotator.calendar import remembered
 from rotator.cli.amiss import lacking, nobody_rotates, with_lateness
 from rotator.cli.reading import kinds_of, ring_of, suspicion
 from rotator.errors import RotatorError, StoreError
+from rotator.inspection import Finding, Inspectable
 from rotator.observed import Sighting
 from rotator.plan import waiting_for
 from rotator.policy import format_duration
@@ -20,7 +21,7 @@ from rotator.reconcile.gather import refuse_misfit
 from rotator.reconcile.look import Seen, look_at, witness_of
 from rotator.reconcile.site import Site
 from rotator.ring import Key, KeyRing, Phase
-from rotator.stores import Finding, Inspectable, ServerTime
+from rotator.stores import ServerTime
 
 _TESTED: Final = (Phase.PENDING, Phase.ACTIVE)
 

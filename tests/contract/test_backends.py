@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rotator.stores import Inspectable, Role, backend_names
+from rotator.inspection import Inspectable, Role
+from rotator.stores import backend_names
 from rotator.testing.contract import (
     DocumentStoreContract,
     MaterialStoreContract,
