@@ -193,12 +193,15 @@ class Backend:
     """A plug-in: how a kind of secrets manager is configured, and how one is opened.
 
     `settings` returns the pydantic model of the store's options, so that naming a backend imports no
-    pydantic; `open` takes an instance of that model, and imports the SDK only then.
+    pydantic; `open` takes an instance of that model, and imports the SDK only then. `example` is what
+    `rotator init` writes for such a store: commented YAML of its options, without indentation; `@ROOT@` in
+    it stands for the directory of local files.
     """
 
     name: str
     settings: Callable[[], type[Any]]
     open: Callable[[Any], Store]
+    example: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,4 +28,12 @@ def _open(settings: FileSettings) -> Store:
     return FileStore(settings.path, lock_timeout=settings.lock_timeout, create=settings.create)
 
 
-backend = Backend(name="file", settings=_settings, open=_open)
+backend = Backend(
+    name="file",
+    settings=_settings,
+    open=_open,
+    example="""\
+# A directory of this host, which only its owner may enter. Nothing in it is encrypted at rest.
+path: @ROOT@/store
+""",
+)

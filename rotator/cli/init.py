@@ -45,6 +45,13 @@ _QUESTIONS = {
     "--key-set", metavar="NAME", default="web", show_default=True, help="The key set's name."
 )
 @click.option(
+    "--backend",
+    metavar="NAME",
+    default="file",
+    show_default=True,
+    help="The kind of secrets manager: file, aws, vault, conjur, or one that a plug-in adds.",
+)
+@click.option(
     "--path",
     type=click.Path(path_type=Path),
     default=Path("rotator.yaml"),
@@ -60,6 +67,7 @@ def init(
     signer_lag: str | None,
     algorithm: str,
     key_set: str,
+    backend: str,
     path: Path,
     force: bool,
 ) -> None:
@@ -80,6 +88,8 @@ def init(
         algorithm,
         key_set,
         root,
+        backend=backend,
+        options=_options(backend),
     )
     text = render(answers)
     _verify(text)
@@ -97,6 +107,14 @@ def _check_place(path: Path, key_set: str, *, force: bool) -> None:
         raise UsageError(f"{path}: what is written is YAML", hint="end the name in .yaml")
     if os.path.lexists(path) and not force:
         raise _there(path)
+
+
+def _options(backend: str) -> str:
+    """Return what a backend shows of its options."""
+    from rotator.stores import find_backend
+
+    found = find_backend(backend)
+    return found.example or f"# The options of the backend {backend}: `rotator config schema`.\n"
 
 
 def _somebody_answers(given: Mapping[str, str | None]) -> None:
@@ -213,7 +231,10 @@ def _explain(console: Console, path: Path, made: list[tuple[Path, int]], answers
         (f"rotator rotate{named}", "make the first key; then run it every five minutes, or"),
         (f"rotator run{named}", "as a daemon"),
     ]
-    console.say(f"wrote {path}: key set `{answers.key_set}`, {answers.algorithm}")
+    console.say(
+        f"wrote {path}: key set `{answers.key_set}`, {answers.algorithm}, store `{answers.store}` "
+        f"({answers.backend})"
+    )
     for directory, mode in made:
         console.say(f"made {directory} ({mode:04o})")
     console.say("\nNext:")
@@ -223,6 +244,7 @@ def _explain(console: Console, path: Path, made: list[tuple[Path, int]], answers
         "path": str(path),
         "key_set": answers.key_set,
         "algorithm": answers.algorithm,
+        "backend": answers.backend,
         "directories": [
             {"path": str(directory), "mode": f"{mode:04o}"} for directory, mode in made
         ],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
+from textwrap import indent
 from typing import Final
 
 from rotator.algorithms import kind_of
@@ -49,6 +50,8 @@ class Answers:
 
     Args:
         root: the directory of store, deliveries and publication, as written into the configuration.
+        backend: the kind of secrets manager that the store is.
+        options: the backend's own example of its options.
         schema: where an editor finds the JSON Schema, relative to the configuration; empty when it is not there.
     """
 
@@ -58,6 +61,13 @@ class Answers:
     key_set: str = "web"
     root: str = ".rotator"
     schema: str = ""
+    backend: str = "file"
+    options: str = "path: @ROOT@/store\n"
+
+    @property
+    def store(self) -> str:
+        """The name of the store."""
+        return "local" if self.backend == "file" else self.backend
 
 
 def render(answers: Answers) -> str:
@@ -74,6 +84,9 @@ def render(answers: Answers) -> str:
         "SCHEMA": _SCHEMA.format(schema=answers.schema) if answers.schema else _NO_SCHEMA,
         "GRACE": f"{format_duration(grace):<14}",
         "ROOT": answers.root,
+        "STORE": answers.store,
+        "BACKEND": answers.backend,
+        "OPTIONS": indent(answers.options.replace("@ROOT@", answers.root), "    "),
         "TOKEN_TTL": answers.token_ttl,
         "SIGNER_LAG": answers.signer_lag,
         "KEY_SET": answers.key_set,
@@ -92,7 +105,8 @@ def directories(answers: Answers, beside: Path) -> dict[Path, int]:
     What holds keys is 0700. Signers that run as another user need a delivery elsewhere, or a group.
     """
     root = beside / answers.root
-    made = {root: 0o755, root / "store": 0o700, root / "signing": 0o700}
+    made = {root: 0o755} | ({root / "store": 0o700} if answers.backend == "file" else {})
+    made[root / "signing"] = 0o700
     if kind_of(answers.algorithm).symmetric:
         return made | {root / "verification": 0o700}
     return made | {root / "jwks": 0o755, root / "jwks" / answers.key_set: 0o755}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rotator.settings import load_settings
+from rotator.stores import backend_names
 
 GIVEN = ("--token-ttl", "15m", "--signer-lag", "5m")
 
@@ -51,6 +52,24 @@ def test_init_then_validate(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / "rotator.yaml", {})
     assert settings.key_sets["web"].deliver[0].path.parent.is_dir()
     assert settings.key_sets["web"].publish[0].path.parent.is_dir()
+
+
+@pytest.mark.parametrize("backend", backend_names())
+def test_init_for_every_backend(tmp_path: Path, backend: str) -> None:
+    """Each backend shows its options such that the configuration is valid as written."""
+    run = rotator(tmp_path, "init", *GIVEN, "--backend", backend)
+    assert run.returncode == 0, run.stderr
+    (store,) = load_settings(tmp_path / "rotator.yaml", {}).stores.values()
+    assert store.backend == backend
+    assert (tmp_path / ".rotator" / "store").exists() == (backend == "file")
+
+
+def test_init_for_an_unknown_backend(tmp_path: Path) -> None:
+    """Exit 78, the installed ones named, nothing written."""
+    run = rotator(tmp_path, "init", *GIVEN, "--backend", "chest")
+    assert run.returncode == 78
+    assert "file" in run.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
