@@ -60,6 +60,21 @@ run: $(VENV)/.installed  ## set up and run the daemon with the quick-start confi
 .PHONY: test
 test: lint types unit  ## set up and run everything that must pass: lint, types, pytest
 
+# A real Vault for the tests, compiled from its released module. Vault is under the Business Source License 1.1: it is
+# built where it is tested against, and is in no package and no image of this program.
+.servers/vault: tests/servers/go/vault/go.mod tests/servers/go/vault/go.sum
+	@command -v go >/dev/null || { echo "make servers compiles Vault and needs Go >= 1.26, which is not on the PATH:" \
+	    "install it from your distribution or https://go.dev/dl/; or set ROTATOR_VAULT to a vault you have" >&2; exit 1; }
+	echo 'building .servers/vault (minutes and 4 GB of module cache the first time)'
+	mkdir -p .servers
+	cd tests/servers/go/vault
+	CGO_ENABLED=0 go build -tags minimal -trimpath -ldflags='-s -w' -o $(CURDIR)/.servers/vault.new github.com/hashicorp/vault
+	mv $(CURDIR)/.servers/vault.new $(CURDIR)/$@
+	touch $(CURDIR)/$@
+
+.PHONY: servers
+servers: .servers/vault  ## build the real servers that tests run against (needs Go)
+
 .PHONY: unit
 unit: $(VENV)/.installed  ## pytest alone, packaging included
 	$(BIN)/python -P -m pytest -n 2 --dist loadgroup $(PYTEST)
