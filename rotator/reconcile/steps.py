@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rotator import transitions
 from rotator.errors import RotatorError, StoreCorrupt, StoreError
 from rotator.keys import NewKey
+from rotator.reconcile.mend import Stalled
 from rotator.reconcile.view import View, update
 from rotator.ring import Key, KeyRing, Phase
 from rotator.step import Do, Reason, Step
@@ -38,14 +39,15 @@ def begin_creation(view: View, why: Reason) -> NewKey:
     """Make a key and enter it into the ring as `creating`, before its material is written anywhere.
 
     A key that was made but came too late for its write window is kept for the next try, so that slow
-    generation cannot starve a key set of short durations.
+    generation cannot starve a key set of short durations. Once the ring was on its way to the store the
+    key is never tried again: after a lost answer nobody knows whether that ring had it, and by the time
+    of the next try it may have ended and left even the history.
     """
     site, kind = view.site, view.site.policy.kind
-    new = site.memory.spare
+    new, site.memory.spare = site.memory.spare, None
     if new is None or new.kind != kind:
-        new = site.memory.spare = site.keys.make(kind)
+        new = site.keys.make(kind)
     if view.ring.find(new.kid) is not None or any(e.kid == new.kid for e in view.ring.history):
-        site.memory.spare = None
         raise StoreCorrupt(
             f"a new key of key set {site.key_set} has the kid of an earlier one",
             hint="the random source of this host repeats itself (a restored snapshot?); nothing was written",
@@ -56,8 +58,11 @@ def begin_creation(view: View, why: Reason) -> NewKey:
         new.kid, kind.algorithm, kind.size, Phase.CREATING, locator, at, new.public, new.check
     )
     view.ring = transitions.add_creating(view.ring, key, at, why)
-    view.swap()
-    site.memory.spare = None
+    try:
+        view.swap()
+    except Stalled:
+        site.memory.spare = new
+        raise
     return new
 
 

@@ -19,6 +19,7 @@ from rotator.rules import Situation
 from tests.model import faulty_decisions as wrong
 from tests.model import faulty_ticks as faulty
 from tests.model import stories_of_keys as keys
+from tests.model import stories_of_stores as stores
 from tests.model import stories_of_time as time
 from tests.model import stories_of_writers as writers
 from tests.model.incidents import INCIDENTS
@@ -267,5 +268,11 @@ DEFECTS: tuple[Defect, ...] = (
         "kid",
         instead(steps, "begin_creation", faulty.kid_unasked),
         writers.kids_that_come_again,
+    ),
+    Defect(
+        "a new key tried again though nobody knows whether the ring has it",
+        "kid",
+        instead(steps, "begin_creation", faulty.spare_kept),
+        stores.a_creation_whose_answer_was_lost,
     ),
 )

@@ -10,10 +10,11 @@ from typing import Any
 from unittest import mock
 
 from rotator import documents, transitions
+from rotator.errors import StoreUnavailable
 from rotator.jwks import public_jwk
 from rotator.observed import DocumentKind
 from rotator.policy import ZERO, RotationPolicy
-from rotator.reconcile import gather, tick
+from rotator.reconcile import gather, steps, tick
 from rotator.reconcile.look import look_at
 from rotator.reconcile.mend import Mender
 from rotator.reconcile.site import Site
@@ -84,6 +85,19 @@ def kid_unasked(view: View, why: Reason) -> Any:
     view.ring = transitions.add_creating(view.ring, key, view.date(), why)
     view.swap()
     return new
+
+
+_BEGIN_CREATION = steps.begin_creation
+
+
+def spare_kept(view: View, why: Reason) -> Any:
+    memory = view.site.memory
+    new = memory.spare = memory.spare or view.site.keys.make(view.site.policy.kind)
+    try:
+        return _BEGIN_CREATION(view, why)
+    except StoreUnavailable:
+        memory.spare = new
+        raise
 
 
 _DISCARD = transitions.discard

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from types import ModuleType
 
-from tests.model import stories_of_keys, stories_of_time, stories_of_writers
+from tests.model import stories_of_keys, stories_of_stores, stories_of_time, stories_of_writers
 
 Story = Callable[[], None]
 
@@ -25,5 +25,6 @@ STORIES: dict[str, Story] = {
     **_told_in(stories_of_time),
     **_told_in(stories_of_writers),
     **_told_in(stories_of_keys),
+    **_told_in(stories_of_stores),
 }
 """Every story by its name."""
