@@ -62,6 +62,10 @@ class KeyMaker(Protocol):
         """True when an HMAC JWK found in a verification document is this key (against its `check`)."""
         ...
 
+    def check(self, kid: str, material: Secret) -> str | None:
+        """Return what the ring keeps of an HMAC key's material under a kid, None for a key pair."""
+        ...
+
 
 class Keys:
     """The real thing."""
@@ -119,6 +123,11 @@ class Keys:
         except ValueError:
             return False
         return hmac.compare_digest(_check(secret, key.kid), key.check)
+
+    def check(self, kid: str, material: Secret) -> str | None:
+        """Return a key's `check`, None for a key pair; see `KeyMaker`. Raises ValueError for no JWK."""
+        jwk = json.loads(material.reveal())
+        return _check(_decode(jwk["k"]), kid) if jwk.get("kty") == "oct" else None
 
 
 def thumbprint(public: dict[str, str]) -> str:

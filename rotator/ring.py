@@ -21,6 +21,9 @@ HISTORY_LIMIT: Final = 100
 MAX_UNDESTROYED: Final = 5
 """With more ended keys than this whose material is not destroyed yet, no new key is created."""
 
+ADOPTION: Final = "adoption"
+"""The reason of a `creating` key that somebody had before: only `rotator adopt` goes on with it."""
+
 
 class Phase(StrEnum):
     """Where a key is in its life."""

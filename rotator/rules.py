@@ -10,7 +10,7 @@ from typing import Final
 from rotator.jwks import MAX_JWKS_BYTES, estimated_size
 from rotator.observed import Observed
 from rotator.policy import RotationPolicy, Standby
-from rotator.ring import ENDED, MAX_UNDESTROYED, Key, KeyRing, Phase
+from rotator.ring import ADOPTION, ENDED, MAX_UNDESTROYED, Key, KeyRing, Phase
 from rotator.step import Do, Reason, Step
 
 _BACKOFF: Final = timedelta(minutes=1)
@@ -93,6 +93,9 @@ def destroy(s: Situation) -> Iterator[Step]:
 def creating(s: Situation) -> Iterator[Step]:
     """Somebody else's creation is waited for, then taken over."""
     for key in s.ring.in_phase(Phase.CREATING):
+        if key.reason == ADOPTION:
+            yield s.blocked(Reason.ADOPTING, key.kid, key.created_at, "its adoption is not finished")
+            continue
         idle = s.observed.creating_idle.get(key.kid, timedelta(0))
         left = s.policy.create_timeout - idle
         if left > timedelta(0):

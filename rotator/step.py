@@ -38,6 +38,7 @@ class Reason(StrEnum):
     # things waited for
     CLOCK_SUSPICIOUS = "clock-suspicious"
     CREATED_ELSEWHERE = "created-elsewhere"
+    ADOPTING = "adopting"
     DISCARD_BACKOFF = "discard-backoff"
     UNDESTROYED = "undestroyed"
     FULL = "full"

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.errors import UsageError
-from rotator.ring import ENDED, Entry, Key, KeyRing, Order, Phase
+from rotator.ring import ADOPTION, ENDED, Entry, Key, KeyRing, Order, Phase
 from rotator.step import Reason
 
 ROLLBACK: Final = "rollback"
@@ -37,6 +37,29 @@ def created(ring: KeyRing, kid: str, at: datetime) -> KeyRing:
     key = replace(_need(ring, kid), phase=Phase.PENDING, pending_at=at)
     ring = replace(ring, discards=0, discarded_at=None)
     return ring.with_key(key).noting(Entry(at, "key.created", kid, str(key.kind)))
+
+
+def begin_adoption(ring: KeyRing, key: Key, at: datetime) -> KeyRing:
+    """Enter a live key that is to be adopted, before its material is written anywhere.
+
+    Nobody takes it over and nothing else is created beside it: the adoption is finished by whoever has
+    the key (`rotator adopt` again), or given up by `rotator revoke`.
+    """
+    key = replace(key, phase=Phase.CREATING, created_at=at, reason=ADOPTION)
+    return ring.with_key(key).noting(Entry(at, "key.creating", key.kid, ADOPTION))
+
+
+def adopt(ring: KeyRing, kid: str, at: datetime, since: datetime | None, why: str) -> KeyRing:
+    """A live key whose material proved good is the current one: signers and verifiers have it already.
+
+    Args:
+        since: when it really began to sign, if an operator said so; due dates count from it.
+    """
+    key = replace(_need(ring, kid), pending_at=at, reason="")
+    ring = _activate(ring, key, at)
+    if since is not None:
+        ring = ring.with_key(replace(_need(ring, kid), activated_at=since))
+    return ring.noting(Entry(at, "key.adopted", kid, why))
 
 
 def discard(ring: KeyRing, kid: str, at: datetime, why: str, *, write_window: timedelta) -> KeyRing:

@@ -57,6 +57,9 @@ _COMING: Final[Mapping[Reason, _Coming]] = MappingProxyType(
         Reason.CREATED_ELSEWHERE: _Coming(
             "create", "finish the creation of {key}", "another process is creating it"
         ),
+        Reason.ADOPTING: _Coming(
+            "", "finish the adoption of {key}", "its adoption is not finished", "begun"
+        ),
         Reason.DISCARD_BACKOFF: _Coming(
             "create", "create a next key", "new keys failed their self-test"
         ),

@@ -194,3 +194,7 @@ class PaperKeys:
         if key.check == "paper":
             return jwk.get("kid") == key.kid
         return self.real.matches(key, jwk)
+
+    def check(self, kid: str, material: Secret) -> str | None:
+        """Return the `check` of real material."""
+        return self.real.check(kid, material)

@@ -11,7 +11,7 @@ from typing import Final
 from rotator.errors import Conflict
 from rotator.reconcile.site import Outcome, Site
 from rotator.reconcile.tick import tick
-from rotator.ring import Phase
+from rotator.ring import ADOPTION, Phase
 from rotator.step import Do, Step
 
 Pause = Callable[[timedelta], None]
@@ -67,4 +67,5 @@ def settle(site: Site, pause: Pause) -> Settled:
 def _created_elsewhere(outcome: Outcome) -> bool:
     """True while a `creating` key is to be waited out, whatever else there is to wait for beside it."""
     waits = outcome.step.do is Do.WAIT and not outcome.observed.suspicious
-    return waits and bool(outcome.ring.in_phase(Phase.CREATING))
+    creating = outcome.ring.in_phase(Phase.CREATING)
+    return waits and any(key.reason != ADOPTION for key in creating)

@@ -24,6 +24,7 @@ _LEADS_TO: Final = {
     "key.creating": "creating",
     "key.created": "pending",
     "key.promoted": "active",
+    "key.adopted": "active",
     "key.retired": "retired",
     "key.revoked": "revoked",
     "key.discarded": "discarded",

@@ -64,6 +64,11 @@ class ToyKeys:
         secret = jwk.get("k")
         return isinstance(secret, str) and _check(secret, key.kid) == key.check
 
+    def check(self, kid: str, material: Secret) -> str | None:
+        """Return the `check` of a symmetric key, None for a key pair."""
+        secret = _read(material).get("k")
+        return _check(secret, kid) if isinstance(secret, str) else None
+
 
 def signs_as(jwk: Mapping[str, Any]) -> Print:
     """Return what verifies the tokens that a private JWK signs."""

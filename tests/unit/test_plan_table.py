@@ -14,7 +14,7 @@ from rotator.algorithms import kind_of
 from rotator.observed import DocumentKind, Observed, Sighting
 from rotator.plan import next_deadline, next_step, waiting_for
 from rotator.policy import RotationPolicy, Standby
-from rotator.ring import Key, KeyRing, Order, Phase, Protected
+from rotator.ring import ADOPTION, Key, KeyRing, Order, Phase, Protected
 from rotator.step import Do, Reason, Step
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
@@ -174,6 +174,15 @@ ROWS = (
         replace(BOTH, suspicious="it leapt"),
         blocked=True,
         told="it leapt",
+    ),
+    Row(
+        Reason.ADOPTING,
+        Do.WAIT,
+        ring(replace(key("live", Phase.CREATING), reason=ADOPTION)),
+        seen(creating_idle={"live": 2 * POLICY.create_timeout}),
+        "live",
+        blocked=True,
+        told="not finished",
     ),
     Row(
         Reason.CREATED_ELSEWHERE,
