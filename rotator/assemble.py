@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -17,13 +18,21 @@ from rotator.keys import KeyMaker, Keys
 from rotator.reconcile.look import Clock, Seen, Spread
 from rotator.reconcile.site import Emit, Site
 from rotator.ring import KeyRing
-from rotator.settings.result import KeySetSettings, Settings
+from rotator.settings.result import (
+    DocumentSettings,
+    KeySetSettings,
+    PublishSettings,
+    Settings,
+    StoreSettings,
+)
 from rotator.stores import DocumentKind, Store, Target, find_backend
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 _LOOKS_AT_A_TIME: Final = 8
+_WHERE: Final = ("address", "address_env", "url", "endpoint_url", "region", "path")
+"""Options that say which server, or which directory, a store is; the others say where on it."""
 
 
 class Assembly:
@@ -50,6 +59,7 @@ class Assembly:
         self._keys: KeyMaker = keys or Keys()
         self._server_url: str | None = None
         self._stores: dict[str, Store] = {}
+        self._opening: dict[str, threading.Lock] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
@@ -81,6 +91,9 @@ class Assembly:
             StoreUnavailable, StoreDenied: it cannot be opened.
         """
         with self._lock:
+            opening = self._opening.setdefault(name, threading.Lock())
+        # A lock for each: one that takes its time to say that it is down holds up none of the others.
+        with opening:
             if name not in self._stores:
                 configured = self.settings.stores[name]
                 self._stores[name] = find_backend(configured.backend).open(configured.options)
@@ -125,7 +138,7 @@ class Assembly:
             keys=self._keys,
             clock=self.clock,
             emit=self.emit,
-            spread=self._spread() if configured.probes else map,
+            spread=self._spread() if self._is_far(configured) else map,
             place=str(place),
         )
 
@@ -155,16 +168,19 @@ class Assembly:
     def _targets(self, configured: KeySetSettings) -> Iterator[Target]:
         name = configured.name
         for delivery in configured.deliver:
+            if isinstance(delivery, DocumentSettings):
+                yield self._document(configured, delivery)
+                continue
             from rotator.delivery.files import FilesDelivery
 
             yield FilesDelivery(
                 delivery.path, name, delivery.document, mode=delivery.mode, group=delivery.group
             )
         for publication in configured.publish:
-            from rotator.publication.file import FilePublication
-
-            mode = 0o644 if publication.mode is None else publication.mode
-            yield FilePublication(publication.path, name, mode)
+            if isinstance(publication, DocumentSettings):
+                yield self._document(configured, publication)
+            else:
+                yield _published_file(publication, name)
         if self._server_url is not None and not configured.policy.kind.symmetric:
             from rotator.publication.server import ServerPublication
 
@@ -174,13 +190,31 @@ class Assembly:
 
             yield UrlProbe(probe.url, name, all_addresses=probe.all_addresses)
 
+    def _document(self, configured: KeySetSettings, target: DocumentSettings) -> Target:
+        from rotator.delivery.store import StoreDocument
+
+        stores = self.settings.stores
+        return StoreDocument(
+            partial(self.store, target.store),
+            target.store,
+            configured.name,
+            target.document,
+            independent=_elsewhere(stores[configured.store], stores[target.store]),
+        )
+
+    def _is_far(self, configured: KeySetSettings) -> bool:
+        """Tell whether a look may take long: at a URL, or at another store than the ring's."""
+        others = any(item.store != configured.store for item in configured.documents)
+        return bool(configured.probes) or others
+
     def _refuse_blind(self, configured: KeySetSettings, targets: Iterable[Target]) -> None:
         kinds = {target.kind for target in targets}
         name = configured.name
         if DocumentKind.SIGNING not in kinds:
             raise ConfigError(
                 f"key set {name} has no signing delivery: its keys would reach no signer",
-                hint=f"add one to `key_sets.{name}.deliver`, such as {{to: files, path: …}}",
+                hint=f"add one to `key_sets.{name}.deliver`, such as {{to: files, path: …}} "
+                "or {to: store, store: …}",
             )
         if kinds != {DocumentKind.SIGNING}:
             return
@@ -209,6 +243,26 @@ class Assembly:
             return pool.map(look, targets)
 
         return spread
+
+
+def _published_file(publication: PublishSettings, key_set: str) -> Target:
+    from rotator.publication.file import FilePublication
+
+    mode = 0o644 if publication.mode is None else publication.mode
+    return FilePublication(publication.path, key_set, mode)
+
+
+def _elsewhere(ring: StoreSettings, other: StoreSettings) -> bool:
+    """Tell whether a store is another way than the ring's own (rule 4).
+
+    Two stores on one server are not: restarted empty, it says "nothing" for both.
+    """
+    if ring.backend != other.backend:
+        return True
+    here, there = (
+        [getattr(store.options, name, None) for name in _WHERE] for store in (ring, other)
+    )
+    return here != there
 
 
 def served(settings: Settings) -> Any:

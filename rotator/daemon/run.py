@@ -20,7 +20,7 @@ from rotator.reconcile.look import Clock
 from rotator.reconcile.site import Emit, Site
 from rotator.server.process import ServerProcess
 from rotator.server.site import WELL_KNOWN
-from rotator.settings import Settings
+from rotator.settings import DocumentSettings, Settings
 
 BuildSites = Callable[[str | None], Iterable[Site]]
 """Makes the sites of a configuration; takes the URL of this process's own server, None without one."""
@@ -141,5 +141,10 @@ def _addresses(settings: Settings, url: str | None) -> list[str]:
         found += [f"{url}{WELL_KNOWN}" for item in with_jwks.values() if item.default]
         found += [f"{url}/{name}/jwks.json" for name in with_jwks]
     for item in with_jwks.values():
-        found += [str(publication.path) for publication in item.publish]
+        found += [
+            f"store {target.store}/{item.name}/{target.document}"
+            if isinstance(target, DocumentSettings)
+            else str(target.path)
+            for target in item.publish
+        ]
     return found

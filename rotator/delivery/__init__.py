@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from rotator.delivery.files import FilesDelivery
+from rotator.delivery.store import StoreDocument
 
-__all__ = ["FilesDelivery"]
+__all__ = ["FilesDelivery", "StoreDocument"]

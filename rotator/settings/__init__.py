@@ -11,6 +11,7 @@ from pathlib import Path
 from rotator.settings.faults import Fault, InvalidSettings, Place
 from rotator.settings.result import (
     DeliverSettings,
+    DocumentSettings,
     KeySetSettings,
     ProbeSettings,
     PublishSettings,
@@ -21,6 +22,7 @@ from rotator.settings.result import (
 
 __all__ = [
     "DeliverSettings",
+    "DocumentSettings",
     "Fault",
     "InvalidSettings",
     "KeySetSettings",

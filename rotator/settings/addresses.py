@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, Path, dotted
+from rotator.settings.result import DocumentSettings
 
 
 class Addresses:
@@ -23,6 +24,7 @@ class Addresses:
         self._reserved: dict[str, str] = {}
         self._above: dict[str, Path] = {}
         self._probes: dict[str, Path] = {}
+        self._documents: dict[str, Path] = {}
 
     def reserve(self, directory: PurePath, what: str, document: Document, path: Path) -> None:
         """Keep a directory for something that is no target: a store, or what the server serves."""
@@ -48,6 +50,15 @@ class Addresses:
     def claim_directory(self, directory: PurePath, document: Document, path: Path) -> None:
         """Take a directory, and all below it, for one delivery."""
         self._claim(os.path.normpath(directory), document, path, directory=True)
+
+    def claim_document(
+        self, key_set: str, target: DocumentSettings, document: Document, path: Path
+    ) -> None:
+        """Take a document of a store for one delivery or publication; its name says whose it is."""
+        name = f"{target.store}/{key_set}/{target.document}"
+        if (owner := self._documents.setdefault(name, path)) != path:
+            text = f"the {target.document} document is kept in the store `{target.store}` at {dotted(owner)} already; remove one of the two"
+            self._add(document, (*path, "store"), text)
 
     def claim_probe(
         self, url: str, shared: tuple[str, ...], document: Document, path: Path

@@ -14,9 +14,17 @@ from rotator.profiles import apply_profiles, changed_by, find_profile, objection
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, dotted, nearest
 from rotator.settings.faults import Path as KeyPath
-from rotator.settings.models import Defaults, Deliver, KeySet
+from rotator.settings.models import (
+    Defaults,
+    DeliverFiles,
+    DeliverStore,
+    KeySet,
+    PublishFile,
+    PublishStore,
+)
 from rotator.settings.result import (
     DeliverSettings,
+    DocumentSettings,
     KeySetSettings,
     ProbeSettings,
     PublishSettings,
@@ -79,7 +87,7 @@ class Checked:
         verifiers = self._verifiers()
         policy = self._policy(verifiers)
         store = self._store()
-        deliver = tuple(self._deliver(item) for item in self._model.deliver)
+        self._target_stores()
         if not self._cut & {"algorithm", "deliver", "publish", "probes"}:
             self._targets(policy.kind)
         self._modes()
@@ -90,11 +98,8 @@ class Checked:
             default=self._model.default,
             issuer=self._model.issuer,
             verifiers=verifiers,
-            deliver=deliver,
-            publish=tuple(
-                PublishSettings(item.to, self._context.absolute(item.path), item.mode)
-                for item in self._model.publish
-            ),
+            deliver=tuple(self._deliver(item) for item in self._model.deliver),
+            publish=tuple(self._publish(item) for item in self._model.publish),
             probes=tuple(
                 ProbeSettings(item.url, item.all_addresses) for item in self._model.probes
             ),
@@ -195,9 +200,27 @@ class Checked:
             )
         return name if name is not None else next(iter(stores), "")
 
-    def _deliver(self, item: Deliver) -> DeliverSettings:
-        path = self._context.absolute(item.path)
-        return DeliverSettings(item.to, path, DocumentKind(item.document), item.mode, item.group)
+    def _deliver(self, item: DeliverFiles | DeliverStore) -> DeliverSettings | DocumentSettings:
+        kind = DocumentKind(item.document)
+        if isinstance(item, DeliverStore):
+            return DocumentSettings(item.to, item.store, kind)
+        return DeliverSettings(
+            item.to, self._context.absolute(item.path), kind, item.mode, item.group
+        )
+
+    def _publish(self, item: PublishFile | PublishStore) -> PublishSettings | DocumentSettings:
+        if isinstance(item, PublishStore):
+            return DocumentSettings(item.to, item.store, DocumentKind.JWKS)
+        return PublishSettings(item.to, self._context.absolute(item.path), item.mode)
+
+    def _target_stores(self) -> None:
+        """Check that the stores that keep documents are there."""
+        known = self._context.stores
+        for name in ("deliver", "publish"):
+            for position, item in enumerate(getattr(self._model, name)):
+                if isinstance(item, (DeliverStore, PublishStore)) and item.store not in known:
+                    text = f"there is no store {item.store!r}{nearest(item.store, known)}"
+                    self.fault((name, position, "store"), text)
 
     def _targets(self, kind: Kind) -> None:
         """Check that there is somebody to sign, and somewhere to look at (DESIGN §3, rules 1 and 2)."""
@@ -205,7 +228,7 @@ class Checked:
         if "signing" not in documents:
             self.fault(
                 ("deliver",),
-                "has no `signing` document, so no signer could ever get a key; add `{to: files, path: …}`",
+                "has no `signing` document, so no signer could ever get a key; add `{to: files, path: …}`, or `{to: store, store: …}`",
             )
         if kind.symmetric:
             for name in ("publish", "probes"):
@@ -217,7 +240,7 @@ class Checked:
             if "verification" not in documents:
                 self.fault(
                     ("deliver",),
-                    f"has no `verification` document, so no verifier of {kind.algorithm} tokens could get a key; add `{{to: files, path: …, document: verification}}`",
+                    f"has no `verification` document, so no verifier of {kind.algorithm} tokens could get a key; add `{{to: files, path: …, document: verification}}`, or one `to: store`",
                 )
             if self._model.default:
                 self.fault(
@@ -239,7 +262,7 @@ class Checked:
 
     def _modes(self) -> None:
         for position, item in enumerate(self._model.deliver):
-            if item.mode is None:
+            if isinstance(item, DeliverStore) or item.mode is None:
                 continue
             at = ("deliver", position, "mode")
             if item.mode & 0o7:
@@ -253,7 +276,9 @@ class Checked:
                     f"'{item.mode:04o}' would lock out rotator itself; write '{item.mode | 0o600:04o}'",
                 )
         for position, target in enumerate(self._model.publish):
-            if target.mode is not None and target.mode & 0o600 != 0o600:
+            if isinstance(target, PublishStore) or target.mode is None:
+                continue
+            if target.mode & 0o600 != 0o600:
                 self.fault(
                     ("publish", position, "mode"),
                     f"'{target.mode:04o}' would lock out rotator itself; write '{target.mode | 0o600:04o}'",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rotator.errors import ConfigError
+from rotator.inspection import SCRATCH
 from rotator.settings.addresses import Addresses
 from rotator.settings.document import Document
 from rotator.settings.environment import Override, names_in, overrides, path_of, value_of
@@ -17,12 +18,19 @@ from rotator.settings.faults import Fault, InvalidSettings, Place
 from rotator.settings.faults import Path as KeyPath
 from rotator.settings.find import FORMATS, find, read
 from rotator.settings.key_sets import Checked, Context
+from rotator.settings.locations import keys_at
 from rotator.settings.models import Defaults, KeySet, Root, Store
 from rotator.settings.names import KEY_SET_NAME, NAME_RULE
-from rotator.settings.result import KeySetSettings, ServerSettings, Settings, StoreSettings
+from rotator.settings.result import (
+    DocumentSettings,
+    KeySetSettings,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+)
 from rotator.settings.stores import check_store, option_names
 from rotator.settings.together import check_together
-from rotator.settings.validate import known_at, validate, without_nulls
+from rotator.settings.validate import validate, without_nulls
 from rotator.settings.values import path_problem
 
 
@@ -164,12 +172,12 @@ class Loader:
 
     def _fields(self, path: KeyPath) -> Collection[str]:
         if path[:1] == ("key_sets",):
-            return known_at(KeySet, path[2:])
+            return keys_at(KeySet, path[2:])
         if path[:1] == ("defaults",):
-            return known_at(Defaults, path[1:])
-        if path[:1] == ("stores",) and len(path) == 2:
-            return option_names(self.main.data["stores"][path[1]])
-        return known_at(Root, path)
+            return keys_at(Defaults, path[1:])
+        if path[:1] == ("stores",) and len(path) > 1:
+            return option_names(self.main.data["stores"][path[1]], path[2:])
+        return keys_at(Root, path)
 
     def _store(self, name: str, value: Any) -> None:
         path: KeyPath = ("stores", name)
@@ -238,6 +246,11 @@ class Loader:
             self.faults.append(
                 document.fault(path, f"{name!r} cannot be the name of a key set; {NAME_RULE}")
             )
+        elif name == SCRATCH:
+            text = (
+                f"{name!r} is what `rotator check --write` writes and removes; choose another name"
+            )
+            self.faults.append(document.fault(path, text))
         model, cut = validate(KeySet, document, path, self.faults)
         if model is None:
             return
@@ -254,11 +267,17 @@ class Loader:
         """Take the addresses of a key set."""
         full = document.prefix + path
         for position, delivery in enumerate(settings.deliver):
-            at = (*full, "deliver", position, "path")
-            self._addresses.claim_directory(delivery.path, document, at)
+            at = (*full, "deliver", position)
+            if isinstance(delivery, DocumentSettings):
+                self._addresses.claim_document(settings.name, delivery, document, at)
+            else:
+                self._addresses.claim_directory(delivery.path, document, (*at, "path"))
         for position, publication in enumerate(settings.publish):
-            at = (*full, "publish", position, "path")
-            self._addresses.claim_file(publication.path, document, at)
+            at = (*full, "publish", position)
+            if isinstance(publication, DocumentSettings):
+                self._addresses.claim_document(settings.name, publication, document, at)
+            else:
+                self._addresses.claim_file(publication.path, document, (*at, "path"))
         shared = tuple(address for address, names in root.combine.items() if settings.name in names)
         for position, probe in enumerate(settings.probes):
             self._addresses.claim_probe(probe.url, shared, document, (*full, "probes", position))

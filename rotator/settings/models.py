@@ -33,6 +33,9 @@ LATER: Final = {
 }
 """Keys that the design names and this version does not have."""
 
+_DOCUMENT: Final = (
+    "What is delivered: the signing document, or for HMAC verifiers the verification document."
+)
 _DEFAULT: Final[dict[str, Any]] = {field.name: field.default for field in fields(RotationPolicy)}
 
 
@@ -123,27 +126,48 @@ class Defaults(Shared):
     """Values for every key set that does not say otherwise."""
 
 
-class Deliver(Model):
-    """One delivery."""
+class DeliverFiles(Model):
+    """A delivery as files in a directory."""
 
     to: Literal["files"] = Field(description="The kind of target: a directory of files.")
     path: PathText = Field(description="The directory.")
-    document: Literal["signing", "verification"] = Field(
-        "signing",
-        description="What is delivered: the signing document, or for HMAC verifiers the verification document.",
-    )
+    document: Literal["signing", "verification"] = Field("signing", description=_DOCUMENT)
     mode: Mode | None = Field(
         None, description="The mode of the files. Default: '0600', or '0640' with a group."
     )
     group: Name | None = Field(None, description="The group that may read the files.")
 
 
-class Publish(Model):
-    """One publication."""
+class DeliverStore(Model):
+    """A delivery in a store."""
+
+    to: Literal["store"] = Field(description="The kind of target: a document in a store.")
+    store: Name = Field(
+        description="The store; it need not be that of the ring, and there may be several such entries. "
+        "Signers read `KEY_SET/signing` there, HMAC verifiers `KEY_SET/verification`."
+    )
+    document: Literal["signing", "verification"] = Field("signing", description=_DOCUMENT)
+
+
+class PublishFile(Model):
+    """A publication as a file."""
 
     to: Literal["file"] = Field(description="The kind of target: one file.")
     path: PathText = Field(description="The file.")
     mode: Mode | None = Field(None, description="The mode of the file. Default: '0644'.")
+
+
+class PublishStore(Model):
+    """A publication in a store."""
+
+    to: Literal["store"] = Field(description="The kind of target: a document in a store.")
+    store: Name = Field(
+        description="The store; it need not be that of the ring. The JWKS is `KEY_SET/jwks` there."
+    )
+
+
+Deliver = Annotated[DeliverFiles | DeliverStore, Field(discriminator="to")]
+Publish = Annotated[PublishFile | PublishStore, Field(discriminator="to")]
 
 
 class Probe(Model):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from rotator.policy import format_duration
 from rotator.profiles import FOREVER, PROFILES
 from rotator.settings import models
+from rotator.settings.locations import models_in
+from rotator.settings.values import in_seconds
+from rotator.stores import backend_names, find_backend
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -18,33 +22,65 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("`defaults`", "defaults.", models.Defaults),
     ("A key set", "key_sets.NAME.", models.KeySet),
     ("`policy`, of `defaults` and of a key set", "policy.", models.Policy),
-    ("An entry of `deliver`", "deliver[].", models.Deliver),
-    ("An entry of `publish`", "publish[].", models.Publish),
+    ("An entry of `deliver` with `to: files`", "deliver[].", models.DeliverFiles),
+    ("An entry of `deliver` with `to: store`", "deliver[].", models.DeliverStore),
+    ("An entry of `publish` with `to: file`", "publish[].", models.PublishFile),
+    ("An entry of `publish` with `to: store`", "publish[].", models.PublishStore),
     ("An entry of `probes`", "probes[].", models.Probe),
     ("`server`", "server.", models.Server),
     ("A store", "stores.NAME.", models.Store),
 )
 
-
+_SHOWN_ELSEWHERE = frozenset(model for _, _, model in _SECTIONS)
 _REQUIRED = frozenset({"version", "stores", "token_ttl", "signer_lag"})
 
 
 def tables() -> str:
-    """Return the tables as Markdown."""
+    """Return the tables as Markdown, those of every installed backend's options among them."""
     parts = []
     for title, prefix, model in _SECTIONS:
-        parts += [f"### {title}", "", "| key | default | meaning |", "|---|---|---|"]
-        for name, field in model.model_fields.items():
-            text = (field.description or "").replace("|", "\\|")
-            parts.append(f"| `{prefix}{name}` | {_default(name, field)} | {text} |")
-        parts.append("")
+        parts += _table(title, _rows(prefix, model))
+    for name in backend_names():
+        rows = list(_rows("stores.NAME.", find_backend(name).settings()))
+        parts += _table(f"A store with `backend: {name}`", rows)
     return "\n".join(parts + _profiles())
+
+
+def _table(title: str, rows: Iterable[str]) -> list[str]:
+    return [f"### {title}", "", "| key | default | meaning |", "|---|---|---|", *rows, ""]
+
+
+def _rows(prefix: str, model: type[BaseModel], condition: str = "") -> Iterator[str]:
+    """Yield one line for each key, then those of nested options.
+
+    Args:
+        condition: what the nested options belong to, where there are several kinds.
+    """
+    for name, field in model.model_fields.items():
+        text = (field.description or "").replace("|", "\\|")
+        yield f"| `{prefix}{name}` | {_default(name, field)} | {condition}{text} |"
+        if model in _SHOWN_ELSEWHERE:
+            continue
+        members = models_in(field.annotation)
+        for member in members:
+            yield from _rows(
+                f"{prefix}{name}.", member, _chosen_by(member) if len(members) > 1 else ""
+            )
+
+
+def _chosen_by(member: type[BaseModel]) -> str:
+    for name, field in member.model_fields.items():
+        if get_origin(field.annotation) is Literal:
+            return f"(`{name}: {get_args(field.annotation)[0]}`) "
+    return ""
 
 
 def _default(name: str, field: FieldInfo) -> str:
     if field.is_required() or name in _REQUIRED:
         return "required"
     value: Any = field.default
+    if isinstance(value, float) and in_seconds(field):
+        value = timedelta(seconds=value)
     if isinstance(value, timedelta):
         return f"`{format_duration(value)}`"
     if field.default_factory is not None or value is None or value in ([], {}):

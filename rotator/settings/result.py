@@ -26,7 +26,7 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class DeliverSettings:
-    """One delivery: where the signing or verification document goes."""
+    """One delivery as files: where the signing or verification document goes."""
 
     to: str
     path: Path
@@ -37,11 +37,20 @@ class DeliverSettings:
 
 @dataclass(frozen=True, slots=True)
 class PublishSettings:
-    """One publication: where the JWKS goes."""
+    """One publication as a file: where the JWKS goes."""
 
     to: str
     path: Path
     mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSettings:
+    """One delivery or publication that is a document in a store."""
+
+    to: str
+    store: str
+    document: DocumentKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +79,15 @@ class KeySetSettings:
     default: bool = False
     issuer: str | None = None
     verifiers: tuple[str, ...] = ()
-    deliver: tuple[DeliverSettings, ...] = ()
-    publish: tuple[PublishSettings, ...] = ()
+    deliver: tuple[DeliverSettings | DocumentSettings, ...] = ()
+    publish: tuple[PublishSettings | DocumentSettings, ...] = ()
     probes: tuple[ProbeSettings, ...] = ()
+
+    @property
+    def documents(self) -> tuple[DocumentSettings, ...]:
+        """Every delivery and publication that is a document in a store."""
+        targets = (*self.deliver, *self.publish)
+        return tuple(item for item in targets if isinstance(item, DocumentSettings))
 
     @property
     def digest(self) -> str:

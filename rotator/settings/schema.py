@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from rotator.durations import PATTERN
 from rotator.policy import format_duration
 from rotator.settings.models import Defaults, KeySet, Root
 from rotator.settings.names import KEY_SET_NAME
@@ -93,6 +94,9 @@ def _tidy(node: Any) -> Any:
         left = [branch for branch in branches if branch != {"type": "null"}]
         rest = {key: value for key, value in node.items() if key != "anyOf"}
         node = {**left[0], **rest} if len(left) == 1 else {**rest, "anyOf": left}
+    if node.get("pattern") == PATTERN and isinstance(node.get("default"), float):
+        # Backends keep seconds; a configuration says durations.
+        node = {**node, "default": format_duration(timedelta(seconds=node["default"]))}
     return {
         key: _tidy(value)
         for key, value in node.items()

@@ -7,12 +7,18 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel
 
 from rotator.policy import format_duration
 from rotator.settings.faults import Path as KeyPath
 from rotator.settings.load import Loader, Origin
 from rotator.settings.result import KeySetSettings, Settings, StoreSettings
+from rotator.settings.values import in_seconds
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 FORMAT: Final = "rotator.config/1"
 HIDDEN: Final = "**********"
@@ -62,19 +68,18 @@ class Resolved:
     def _store(self, store: StoreSettings) -> Iterator[tuple[KeyPath, Any, str]]:
         base: KeyPath = ("stores", store.name)
         yield (*base, "backend"), store.backend, self._origin((*base, "backend"))
-        for name in type(store.options).model_fields:
-            value = getattr(store.options, name)
+        yield from self._options(store.options, base)
+
+    def _options(self, options: BaseModel, base: KeyPath) -> Iterator[tuple[KeyPath, Any, str]]:
+        """Yield the options of a store, those of nested options by their own paths."""
+        for name, field in type(options).model_fields.items():
+            value = getattr(options, name)
             origin = self._origin((*base, name))
-            if value is None and origin == "default":
-                continue
-            # A type that we do not know may be a wrapper around a secret; a name may say that it is one.
-            secret = not isinstance(value, _PLAIN) or any(word in name for word in _HIDDEN_WORDS)
-            secret = secret or origin.endswith("_FILE")
-            shown = str(value) if isinstance(value, Path) else value
-            if isinstance(value, float) and name.endswith("timeout"):
-                # Backends take seconds; a configuration says durations.
-                shown = format_duration(timedelta(seconds=value))
-            yield (*base, name), HIDDEN if secret else shown, origin
+            if isinstance(value, BaseModel):
+                yield from self._options(value, (*base, name))
+            elif value is not None or origin != "default":
+                hidden = _is_secret(name, value) or origin.endswith("_FILE")
+                yield (*base, name), HIDDEN if hidden else _option(field, value), origin
 
     def _key_set(
         self, key_set: KeySetSettings, origin: Origin
@@ -133,6 +138,27 @@ def _targets(key_set: KeySetSettings) -> Iterator[tuple[str, int, dict[str, Any]
             if "mode" in shown:
                 shown["mode"] = f"{shown['mode']:04o}"
             yield kind, number, shown
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    """Tell whether an option may be a credential: by its name, or because its type is none that we know.
+
+    One that only says where the credential is, a file or an environment variable, is none.
+    """
+    if isinstance(value, (list, tuple)):
+        return any(_is_secret(name, item) for item in value)
+    if isinstance(value, dict):
+        return any(_is_secret(f"{name}.{key}", item) for key, item in value.items())
+    if value is not None and not isinstance(value, _PLAIN):
+        return True
+    return not name.endswith(("_file", "_env")) and any(word in name for word in _HIDDEN_WORDS)
+
+
+def _option(field: FieldInfo, value: Any) -> Any:
+    # Backends keep seconds; a configuration says durations.
+    if isinstance(value, float) and in_seconds(field):
+        return format_duration(timedelta(seconds=value))
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else _plain(value)
 
 
 def _plain(value: Any) -> Any:

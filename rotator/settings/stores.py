@@ -13,6 +13,7 @@ from rotator.errors import BackendMissing
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, nearest
 from rotator.settings.faults import Path as KeyPath
+from rotator.settings.locations import keys_at
 from rotator.settings.models import Store
 from rotator.settings.result import StoreSettings
 from rotator.settings.validate import validate
@@ -60,12 +61,17 @@ def _absolute(
     return options.model_copy(update=changes) if changes else options
 
 
-def option_names(store: Any) -> Collection[str]:
-    """Return the options that a store's backend has, nothing when there is no such backend."""
+def option_names(store: Any, inside: KeyPath = ()) -> Collection[str]:
+    """Return the options that a store's backend has, nothing when there is no such backend.
+
+    Args:
+        inside: the path of a nested option; its own options are returned then.
+    """
     backend = store.get("backend") if isinstance(store, dict) else None
     if not isinstance(backend, str):
         return []
     try:
-        return ["backend", *find_backend(backend).settings().model_fields]
+        known = keys_at(find_backend(backend).settings(), inside)
     except BackendMissing:
         return []
+    return known if inside else ["backend", *known]

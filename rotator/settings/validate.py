@@ -10,9 +10,12 @@ from pydantic import BaseModel, ValidationError
 
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, Path, nearest
+from rotator.settings.locations import document_path, field_at, keys_at
 from rotator.settings.models import LATER
+from rotator.settings.values import in_seconds
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
 M = TypeVar("M", bound=BaseModel)
@@ -49,14 +52,15 @@ def validate(
             return model.model_validate(data), frozenset(cut)
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=True)
+        at = [document_path(model, detail["loc"]) for detail in details]
         # A value that was cut out is missing from then on; that was said already.
-        new = [detail for detail in details if detail["loc"] not in cut]
+        new = [detail for detail, place in zip(details, at, strict=True) if place not in cut]
         # Written out, a fault of the second round is one of the first or depends on it.
         data = copy.deepcopy(data) if isinstance(data, dict) else data
         faults += [_fault(model, document, path, detail, data, secret=secret) for detail in new]
-        if not isinstance(data, dict) or not _prune(data, [detail["loc"] for detail in details]):
+        if not isinstance(data, dict) or not _prune(data, at):
             break
-        cut |= {detail["loc"] for detail in details}
+        cut |= set(at)
     return None, frozenset(cut)
 
 
@@ -112,17 +116,48 @@ def _fault(
     *,
     secret: bool,
 ) -> Fault:
-    location = detail["loc"]
-    kind = detail["type"]
+    tagged, kind = detail["loc"], detail["type"]
+    location = document_path(model, tagged)
     if kind == "extra_forbidden":
-        name = str(location[-1])
-        return document.fault(path + location, unknown_key(name, known_at(model, location[:-1])))
+        text = unknown_key(str(location[-1]), keys_at(model, tagged[:-1], tagged=True))
+        return document.fault(path + location, text)
     if kind == "missing":
-        return document.fault(path + location, "is missing; " + _wanted(model, location))
-    # A union or a validator adds parts to the location that no document has.
+        return document.fault(path + location, "is missing; " + _wanted(field_at(model, tagged)))
+    if kind in {"union_tag_invalid", "union_tag_not_found"}:
+        return _tag_fault(document, path + location, detail, secret=secret)
+    # A union without tags or a validator adds parts to the location that no document has.
     while location and not _exists(data, location):
         location = location[:-1]
+    if secret and kind == "value_error" and _quotes(detail):
+        return document.fault(path + location, _unquoted(field_at(model, tagged)))
     return document.fault(path + location, _sentence(detail, secret=secret))
+
+
+def _quotes(detail: ErrorDetails) -> bool:
+    """Tell whether what a validator says holds the value itself; a small number is no credential."""
+    value = str(detail["input"])
+    return len(value) > 4 and value in str(detail.get("ctx", {}).get("error"))
+
+
+def _unquoted(field: FieldInfo | None) -> str:
+    if field is not None and in_seconds(field):
+        return "must be a duration with its unit, such as `10s`"
+    return "cannot be used (it is not shown, for it may be a credential); " + _wanted(field)
+
+
+def _tag_fault(document: Document, path: Path, detail: ErrorDetails, *, secret: bool) -> Fault:
+    """Say which kinds there are, where the key that chooses one is missing or names none."""
+    context = detail.get("ctx", {})
+    key = re_quoted(str(context.get("discriminator", "")))[0]
+    given = detail["input"]
+    if detail["type"] == "union_tag_not_found":
+        return document.fault((*path, key), "is missing; it says which kind is meant")
+    names = re_quoted(str(context.get("expected_tags", "")))
+    text = f"must be {' or '.join(repr(name) for name in names)}"
+    if not secret and isinstance(given, dict):
+        close = nearest(str(given.get(key)), names)
+        text += f", not {_shown(given.get(key))}{close if close.startswith('; did') else ''}"
+    return document.fault((*path, key), text)
 
 
 def _exists(data: Any, location: tuple[int | str, ...]) -> bool:
@@ -140,36 +175,8 @@ def unknown_key(name: str, known: Collection[str]) -> str:
     return f"unknown key{nearest(name, known)}"
 
 
-def known_at(model: type[BaseModel], location: tuple[int | str, ...]) -> Collection[str]:
-    """Return the keys that may stand at a location inside a model; nothing when any may."""
-    current: Any = model
-    for part in location:
-        if isinstance(part, int):
-            continue
-        field = current.model_fields.get(part) if current is not None else None
-        current = _model_in(field.annotation) if field is not None else None
-    return list(current.model_fields) if current is not None else []
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if (found := _model_in(inner)) is not None:
-            return found
-    return None
-
-
-def _wanted(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+def _wanted(field: FieldInfo | None) -> str:
     """Say what a missing key is for, in the words of the model."""
-    name = str(location[-1])
-    known: Any = model
-    for part in location[:-1]:
-        field = (
-            known.model_fields.get(part) if known is not None and isinstance(part, str) else None
-        )
-        known = _model_in(field.annotation) if field is not None else known
-    field = known.model_fields.get(name) if known is not None else None
     text = (field.description or "") if field is not None else ""
     return (text[:1].lower() + text[1:]).rstrip(".") or "it has no default"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
@@ -13,6 +13,9 @@ from rotator.algorithms import ALGORITHMS
 from rotator.durations import PATTERN, parse_duration
 from rotator.policy import ZERO
 from rotator.settings.faults import nearest
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 
 def _positive(value: object) -> timedelta:
@@ -107,6 +110,12 @@ def _path(value: str) -> str:
     if problem := path_problem(value):
         raise ValueError(problem)
     return value
+
+
+def in_seconds(field: FieldInfo) -> bool:
+    """Tell whether an option of a store is written as a duration and kept in seconds (`plugin.Seconds`)."""
+    schemas = (getattr(item, "json_schema", None) for item in field.metadata)
+    return any((schema or {}).get("pattern") == PATTERN for schema in schemas)
 
 
 def _schema(pattern: str, *examples: str) -> WithJsonSchema:

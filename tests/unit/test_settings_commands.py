@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.settings import load_settings
+from rotator.settings import DeliverSettings, PublishSettings, load_settings
 from rotator.stores import backend_names
 
 GIVEN = ("--token-ttl", "15m", "--signer-lag", "5m")
@@ -50,8 +50,11 @@ def test_init_then_validate(tmp_path: Path) -> None:
     assert (tmp_path / ".rotator" / ".gitignore").read_text() == "*\n"
     assert rotator(tmp_path, "config", "validate").returncode == 0
     settings = load_settings(tmp_path / "rotator.yaml", {})
-    assert settings.key_sets["web"].deliver[0].path.parent.is_dir()
-    assert settings.key_sets["web"].publish[0].path.parent.is_dir()
+    (delivery,), (publication,) = settings.key_sets["web"].deliver, settings.key_sets["web"].publish
+    assert isinstance(delivery, DeliverSettings)
+    assert delivery.path.parent.is_dir()
+    assert isinstance(publication, PublishSettings)
+    assert publication.path.parent.is_dir()
 
 
 @pytest.mark.parametrize("backend", backend_names())

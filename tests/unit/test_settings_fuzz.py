@@ -11,14 +11,24 @@ from hypothesis import strategies as st
 
 from rotator.errors import ConfigError
 from rotator.settings import load_settings
-from rotator.settings.models import Deliver, KeySet, Policy, Probe, Publish, Root, Server
+from rotator.settings.models import (
+    DeliverFiles,
+    DeliverStore,
+    KeySet,
+    Policy,
+    Probe,
+    PublishFile,
+    PublishStore,
+    Root,
+    Server,
+)
+
+MODELS = (
+    Root, KeySet, Policy, DeliverFiles, DeliverStore, PublishFile, PublishStore, Probe, Server
+)  # fmt: skip
 
 KEYS = sorted(
-    {
-        name
-        for model in (Root, KeySet, Policy, Deliver, Publish, Probe, Server)
-        for name in model.model_fields
-    }
+    {name for model in MODELS for name in model.model_fields}
     | {"backend", "lock_timeout", "windows", "web", "a.b", "Web", "/all/jwks.json", "unknown"}
 )
 LEAVES = st.one_of(
@@ -36,8 +46,8 @@ TREES = st.recursive(
     max_leaves=25,
 )
 TARGET = st.fixed_dictionaries(
-    {"to": st.sampled_from(["files", "file"]), "path": LEAVES},
-    optional={"mode": LEAVES, "document": LEAVES},
+    {"to": st.sampled_from(["files", "file", "store"])},
+    optional={"path": LEAVES, "store": LEAVES, "mode": LEAVES, "document": LEAVES},
 )
 POLICY = st.dictionaries(st.sampled_from(list(Policy.model_fields)), LEAVES, max_size=6)
 KEY_SETS = st.fixed_dictionaries(

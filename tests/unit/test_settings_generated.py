@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from rotator.policy import RotationPolicy, broken_clauses
-from rotator.settings import load_settings, models
+from rotator.settings import DeliverSettings, DocumentSettings, load_settings, models
 from rotator.settings.generate import generated, main
 from rotator.settings.schema import json_schema
 from rotator.settings.template import Answers, render
@@ -97,6 +97,7 @@ def test_comments_of_the_template_are_true(tmp_path: Path) -> None:
     assert key_set.default
     assert key_set.probes
     assert key_set.verifiers == ("aspnet", "envoy")
+    assert isinstance(key_set.deliver[0], DeliverSettings)
     assert key_set.deliver[0].group == "issuer"
 
 
@@ -115,7 +116,9 @@ def test_quickstart_shows_a_whole_life_in_two_minutes() -> None:
     assert settings.server is not None
     assert key_set.default
     inside = ROOT / ".quickstart"
-    places = [item.path for item in key_set.deliver] + [item.path for item in key_set.publish]
+    assert not key_set.documents
+    targets = (*key_set.deliver, *key_set.publish)
+    places = [item.path for item in targets if not isinstance(item, DocumentSettings)]
     assert all(place.is_relative_to(inside) for place in [*places, settings.state_dir])
 
 
@@ -190,8 +193,10 @@ def test_every_key_is_explained() -> None:
         models.Defaults,
         models.KeySet,
         models.Policy,
-        models.Deliver,
-        models.Publish,
+        models.DeliverFiles,
+        models.DeliverStore,
+        models.PublishFile,
+        models.PublishStore,
         models.Probe,
         models.Server,
         models.Store,

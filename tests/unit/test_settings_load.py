@@ -64,6 +64,13 @@ combine:
 """
 
 
+def delivered(settings: Settings, key_set: str) -> Path:
+    """Return the directory of a key set's first delivery."""
+    first = settings.key_sets[key_set].deliver[0]
+    assert isinstance(first, DeliverSettings)
+    return first.path
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Return the configuration above, in a directory of its own."""
@@ -187,7 +194,7 @@ def test_home_is_expanded(path: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     )
     settings = load_settings(path, {})
     assert settings.stores["local"].options.path == tmp_path / "store"
-    assert settings.key_sets["web-1"].deliver[0].path == tmp_path / "s"
+    assert delivered(settings, "web-1") == tmp_path / "s"
     assert settings.state_dir == tmp_path / "st"
 
 
@@ -245,7 +252,7 @@ def test_key_sets_in_files(tmp_path: Path) -> None:
     )
     settings = load_settings(fleet(tmp_path, files), {})
     assert list(settings.key_sets) == ["a", "b", "e"]
-    assert settings.key_sets["a"].deliver[0].path == tmp_path / "s" / "a"
+    assert delivered(settings, "a") == tmp_path / "s" / "a"
     # Equal policies are one object: ten thousand key sets are light.
     assert settings.key_sets["a"].policy is settings.key_sets["b"].policy
 
