@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tarfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.packaging.environment import ROOT, Built, Installed
+
 PACKAGES = {"rotator"} | {path.parent.name for path in (ROOT / "backends").glob("*/__init__.py")}
 
 # Loaded late or by an extra only: none of them belongs to a `rotate` that has nothing to do.
@@ -21,73 +19,8 @@ EXTRAS = {"aiohttp", "boto3", "botocore", "conjur_api", "hvac"}
 
 NOTHING_CHANGED, SOMETHING_CHANGED = 0, 3
 
-# The environment is made once: every test of this file belongs on one worker.
+# The environment is made once: every test of this folder belongs on one worker.
 pytestmark = pytest.mark.xdist_group("packaging")
-
-
-@dataclass(frozen=True)
-class Built:
-    """The two files of a release."""
-
-    wheel: Path
-    sdist: Path
-
-
-@dataclass(frozen=True)
-class Installed:
-    """An environment with the locked core requirements and the wheel, and nothing else."""
-
-    bin: Path
-
-    def run(
-        self, *words: str | Path, cwd: Path, expect: tuple[int, ...] = (0,)
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command of this environment in `cwd`, with nothing inherited that could help it."""
-        program, *arguments = words
-        done = subprocess.run(
-            (self.bin / program, *arguments),
-            cwd=cwd,
-            env={"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(cwd), "LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode in expect, (
-            f"{words} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-        )
-        return done
-
-
-def must(*words: str | Path, cwd: Path = ROOT) -> None:
-    """Run a command of the preparation; its output is the message when it fails."""
-    done = subprocess.run(
-        words, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """An sdist of this tree, and the wheel made from the sdist."""
-    out = tmp_path_factory.mktemp("dist")
-    must(sys.executable, "-P", "-m", "build", "--no-isolation", "--outdir", out)
-    (wheel,) = out.glob("*.whl")
-    (sdist,) = out.glob("*.tar.gz")
-    assert set(out.iterdir()) == {wheel, sdist}
-    return Built(wheel, sdist)
-
-
-@pytest.fixture(scope="session")
-def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """A fresh environment with the runtime lock and the wheel."""
-    venv = tmp_path_factory.mktemp("environment") / "venv"
-    must(sys.executable, "-m", "venv", venv)
-    pip = (venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input")
-    must(*pip, "install", "--require-hashes", "-r", ROOT / "requirements" / "runtime.txt")
-    must(*pip, "install", "--no-index", "--no-deps", built.wheel)
-    return Installed(venv / "bin")
 
 
 @pytest.fixture
@@ -142,7 +75,9 @@ def test_wheel_metadata(built: Built) -> None:
         metadata = archive.read(f"{info}/METADATA").decode()
         assert f"{info}/licenses/LICENSE" in archive.namelist()
     assert "rotator = rotator.cli:main" in points
-    assert "[rotator.backends]\nfile = rotator_file:backend" in points
+    backends = {package.removeprefix("rotator_") for package in PACKAGES - {"rotator"}}
+    for name in backends:
+        assert f"\n{name} = rotator_{name}:backend\n" in points
     assert "License-Expression: Apache-2.0" in metadata
     for extra in ("all", "aws", "conjur", "vault"):
         assert f"Provides-Extra: {extra}" in metadata
@@ -168,7 +103,7 @@ def test_sdist_holds_what_it_takes_to_build_and_test(built: Built) -> None:
 
 def test_environment_is_complete_and_has_no_extra(installed: Installed, tmp_path: Path) -> None:
     """The lock satisfies what the wheel asks for, and no secrets manager's SDK is there."""
-    installed.run("python", "-m", "pip", "--disable-pip-version-check", "check", cwd=tmp_path)
+    installed.pip("check")
     found = installed.run(
         "python",
         "-c",
