@@ -102,8 +102,15 @@ format: $(VENV)/.installed  ## mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# The AWS CLI, which the benchmarks compare with, pins what it is made of: it has an environment of its own.
+.bench/.installed: requirements/bench.txt $(VENV)/.requirements
+	@echo 'making .bench from requirements/bench.txt'
+	$(BIN)/python -m venv --clear --without-pip .bench
+	$(PIP) --python .bench/bin/python install --quiet --require-hashes -r requirements/bench.txt
+	touch $@
+
 .PHONY: bench
-bench: $(VENV)/.installed  ## print the figures of benchmarks/
+bench: $(VENV)/.installed .bench/.installed  ## print the figures of benchmarks/
 	$(BIN)/python -P -m benchmarks
 
 .PHONY: build
@@ -123,10 +130,11 @@ lock:  ## solve requirements/*.txt again (UPGRADE=--upgrade for the newest)
 	compile pyproject.toml --constraint requirements/all.txt --output-file requirements/runtime.txt
 	compile requirements/build.in --constraint requirements/all.txt --output-file requirements/build.txt
 	compile pyproject.toml --extra all requirements/dev.in --constraint requirements/all.txt --output-file requirements/dev.txt
+	compile requirements/bench.in --output-file requirements/bench.txt
 
 .PHONY: clean
 clean:  ## remove what these verbs made
-	rm -rf $(VENV) .quickstart build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench .quickstart build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find rotator backends tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 .ONESHELL:
