@@ -1,57 +1,21 @@
 """`rotator rotate` with nothing due, beside an interpreter that imports what its core is made of.
 
-    python -P -m benchmarks.noop [--rounds N]
-
-The runs are interleaved in random order, so that whatever else the machine does hits all of them alike.
+python -P -m benchmarks.noop [--rounds N]
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import random
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from benchmarks.interleaved import Contender, race, rotator
 
 REFERENCE = "click, structlog, cryptography"
 LOADED = "import click, structlog, cryptography"
 USED = LOADED + "; from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa"
-
-
-@dataclass
-class Contender:
-    """One command, and what each of its runs cost."""
-
-    name: str
-    command: list[str]
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    peak: list[float] = field(default_factory=list)
-
-    def run(self, directory: Path) -> None:
-        """Run it once."""
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            self.command, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        self.wall.append(time.perf_counter() - began)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        with process:
-            if process.returncode:
-                raise SystemExit(f"{self.name}: {(process.stderr or sys.stdin).read()!r}")
-        self.cpu.append(usage.ru_utime + usage.ru_stime)
-        self.peak.append(usage.ru_maxrss / 1024)  # KiB on Linux
-
-
-def rotator(*words: str) -> list[str]:
-    """The real command."""
-    return [sys.executable, "-P", "-m", "rotator", *words]
 
 
 def run(rounds: int) -> None:
@@ -68,23 +32,14 @@ def run(rounds: int) -> None:
         words = ("init", "--token-ttl", "15m", "--signer-lag", "5m")
         for command in (rotator(*words), rotator("rotate"), rotator("rotate")):
             subprocess.run(command, cwd=directory, check=True, capture_output=True)
-        for contender in contenders:  # once for the page cache and the compiled modules
-            contender.run(directory)
-            for costs in (contender.wall, contender.cpu, contender.peak):
-                costs.clear()
-        for _ in range(rounds):
-            random.shuffle(turns := list(contenders))
-            for contender in turns:
-                contender.run(directory)
+        race(contenders, rounds, directory)
     print(f"nothing due: medians of {rounds} interleaved runs")
     reference = contenders[1]
     for contender in contenders:
-        wall, cpu = statistics.median(contender.wall), statistics.median(contender.cpu)
-        ratio = cpu / statistics.median(reference.cpu)
         print(
-            f"  {contender.name:31} {wall * 1000:6.0f} ms, {cpu * 1000:5.0f} ms CPU"
-            f" ({ratio:4.2f} x {REFERENCE} by CPU,"
-            f" {wall / statistics.median(reference.wall):4.2f} x by time),"
+            f"  {contender.name:31} {contender.time * 1000:6.0f} ms, {contender.work * 1000:5.0f} ms CPU"
+            f" ({contender.work / reference.work:4.2f} x {REFERENCE} by CPU,"
+            f" {contender.time / reference.time:4.2f} x by time),"
             f" peak {max(contender.peak):5.1f} MiB"
         )
     print(f"  wanted: rotator rotate at most 3 x {REFERENCE}, peak at most 50 MiB")
