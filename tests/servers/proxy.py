@@ -84,6 +84,11 @@ class Proxy:
         self._listen()
 
     @property
+    def treated(self) -> int:
+        """How many requests fell under a rule."""
+        return len(self._taken)
+
+    @property
     def url(self) -> str:
         """Where clients reach it."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"

@@ -13,7 +13,7 @@ from typing import Any, Final
 import jwt
 
 from rotator.stores import Store, find_backend
-from tests.servers import running
+from tests.servers import RunningServer, running
 from tests.servers.exchange import Request
 from tests.servers.proxy import Proxy
 
@@ -66,10 +66,13 @@ def is_login(request: Request) -> bool:
 
 @dataclass
 class Ground:
-    """A key set `web` of ES256 in an empty place of a server, its documents in local files.
+    """A key set of ES256, `web` unless named, in an empty place of a server, its documents in local files.
 
     Attributes:
         options: what differs in the store's options.
+        more: what else is in the configuration.
+        shift: how far the clocks of its commands are ahead by now.
+        own: a server that only this test uses; else it is that of the test process.
     """
 
     backend: str
@@ -78,7 +81,10 @@ class Ground:
     options: Mapping[str, Any] = field(default_factory=lambda: PATIENT)
     policy: Mapping[str, str] = field(default_factory=lambda: SLOW)
     prefix: str = field(default_factory=lambda: f"e2e-{uuid.uuid4().hex[:12]}")
+    more: Mapping[str, Any] = field(default_factory=dict)
     shift: timedelta = timedelta(0)
+    own: RunningServer | None = None
+    name: str = "web"
     _store: Store | None = None
 
     def __post_init__(self) -> None:
@@ -89,7 +95,7 @@ class Ground:
             self.settings: dict[str, Any] = {"path": str(self.path / "store")}
         else:
             url = self.proxy.url if self.proxy is not None else None
-            self.settings = running(self.backend).settings(self.prefix, url=url)
+            self.settings = self.server.settings(self.prefix, url=url)
         self.configure()
 
     def configure(self, **options: Any) -> None:
@@ -98,17 +104,42 @@ class Ground:
         document = {
             "version": 1,
             "state_dir": "state",
-            "stores": {"main": {"backend": self.backend, **self.settings, **timing, **options}},
+            "stores": {
+                self.backend: {"backend": self.backend, **self.settings, **timing, **options}
+            },
             "key_sets": {
-                "web": {
+                self.name: {
                     "algorithm": "ES256",
+                    "store": self.backend,
                     "policy": dict(self.policy),
-                    "deliver": [{"to": "files", "path": "signing/web"}],
-                    "publish": [{"to": "file", "path": "jwks/web.json"}],
+                    "deliver": [{"to": "files", "path": str(self.signing.parent)}],
+                    "publish": [{"to": "file", "path": str(self.jwks)}],
                 }
             },
+            **self.more,
         }
         self.config.write_text(json.dumps(document, indent=1))
+
+    @property
+    def server(self) -> RunningServer:
+        """The server behind it."""
+        return self.own or running(self.backend)
+
+    @property
+    def between(self) -> Proxy:
+        """The proxy before the server; there is one."""
+        assert self.proxy is not None
+        return self.proxy
+
+    @property
+    def signing(self) -> Path:
+        """What signers read."""
+        return self.path / "signing" / self.name / "signing.json"
+
+    @property
+    def jwks(self) -> Path:
+        """What verifiers read."""
+        return self.path / "jwks" / f"{self.name}.json"
 
     @property
     def config(self) -> Path:
@@ -121,7 +152,7 @@ class Ground:
         if self._store is None:
             settings = self.settings
             if self.backend != "file":
-                settings = running(self.backend).settings(self.prefix) | dict(PATIENT)
+                settings = self.server.settings(self.prefix) | dict(PATIENT)
             backend = find_backend(self.backend)
             self._store = backend.open(backend.settings()(**settings))
         return self._store
@@ -133,7 +164,7 @@ class Ground:
 
     def ring(self) -> dict[str, Any]:
         """The ring as the server holds it."""
-        stored = self.store.rings("web").load()
+        stored = self.store.rings(self.name).load()
         assert stored is not None, "there is no ring"
         ring: dict[str, Any] = json.loads(stored.document)
         return ring
@@ -144,8 +175,10 @@ class Ground:
 
     def documents(self) -> tuple[bytes | None, bytes | None]:
         """What signers and verifiers read."""
-        files = (self.path / "signing" / "web" / "signing.json", self.path / "jwks" / "web.json")
-        return tuple(file.read_bytes() if file.exists() else None for file in files)  # type: ignore[return-value]  # two of them
+        signing, jwks = (
+            file.read_bytes() if file.exists() else None for file in (self.signing, self.jwks)
+        )
+        return signing, jwks
 
     def signs_and_verifies(self) -> str:
         """Sign with what signers read, verify with what verifiers read, and return the kid."""
@@ -166,7 +199,7 @@ class Ground:
         assert phases.count("active") == 1, phases
         assert phases.count("pending") == 1, phases
         assert "creating" not in phases, phases
-        material = self.store.material("web")
+        material = self.store.material(self.name)
         published = {k["kid"]: k for k in ring["keys"] if k["phase"] in _PUBLISHED}
         for kid, key in published.items():
             assert material.get(key["locator"], kid) is not None, f"{kid} is lost"
@@ -184,7 +217,7 @@ _PUBLISHED: Final = {"active", "pending", "retiring"}
 
 
 def _files(ground: Ground) -> list[str]:
-    folder = ground.path / "store" / "web" / "material"
+    folder = ground.path / "store" / ground.name / "material"
     return [path.stem for path in folder.iterdir()]
 
 

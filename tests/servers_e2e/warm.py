@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import pkgutil
 import subprocess
@@ -25,6 +26,12 @@ from typing import Any, Final
 from tests.cli.bench import BOUND, ROOT, environment
 
 BACKENDS: Final = ("rotator_aws", "rotator_conjur", "rotator_file", "rotator_vault")
+LIBRARIES: Final = (
+    *("boto3", "botocore", "s3transfer", "hvac", "conjur_api", "aiohttp", "asyncio"),
+    *("urllib3", "requests", "stamina"),
+)
+"""Whose own debug logs are turned on by `loud`."""
+
 _SDKS: Final = ("boto3", "botocore.session", "hvac", "requests", "aiohttp", "conjur_api")
 
 
@@ -80,6 +87,7 @@ class Warm:
         gate: str = "",
         leap: bool = False,
         elsewhere: bool = False,
+        loud: bool = False,
     ) -> int:
         """Start one command; return its process id.
 
@@ -88,6 +96,7 @@ class Warm:
             gate: it waits, imported and forked, until this gate is opened.
             leap: its waiting moves its clocks instead of taking time.
             elsewhere: servers on loopback count as other machines, whose dates are a witness.
+            loud: every library that talks to a server logs at DEBUG, to stderr.
         """
         return int(
             self._ask(
@@ -97,6 +106,7 @@ class Warm:
                 gate=gate,
                 leap=leap,
                 elsewhere=elsewhere,
+                loud=loud,
                 env=dict(os.environ),
             )["pid"]
         )
@@ -217,6 +227,8 @@ def _command(
         import rotator.calls
 
         _replace(rotator.calls, _is_here=lambda _host, _port: False)
+    if request["loud"]:
+        _make_libraries_loud()
     if request["gate"]:
         os.read(gates[request["gate"]][0], 1)
     from rotator.cli import execute
@@ -225,6 +237,17 @@ def _command(
     sys.stdout.flush()
     sys.stderr.flush()
     return code
+
+
+def _make_libraries_loud() -> None:
+    """Do what somebody does who looks for a fault in the SDKs."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+    for name in LIBRARIES:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(handler)
+        logger.propagate = False
 
 
 def _note_refusals(file: Path) -> None:

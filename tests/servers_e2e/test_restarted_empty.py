@@ -1,0 +1,71 @@
+"""A server that comes back empty under a running daemon: a ring that vanished is not a first run."""
+
+from __future__ import annotations
+
+import importlib
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.processes import Daemon, ended, free_port, until
+from tests.servers import MODULES, RunningServer
+from tests.servers.proxy import Proxy
+from tests.servers_e2e.ground import IMPATIENT, LOCATORS, REMOTE, SLOW, Ground, is_write
+from tests.servers_e2e.warm import Warm
+
+POLICY = SLOW | {"resync": "500ms"}
+
+
+@pytest.fixture(params=REMOTE)
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+    """Return a key set on a server that nobody else uses, with a daemon's server configured."""
+    own: RunningServer = importlib.import_module(MODULES[request.param]).start()
+    try:
+        with Proxy(own.url) as proxy, pytest.MonkeyPatch.context() as patched:
+            for name, value in own.environ.items():
+                patched.setenv(name, value)
+            listen = {"server": {"listen": f"127.0.0.1:{free_port()}"}}
+            ground = Ground(request.param, tmp_path, proxy, IMPATIENT, POLICY, more=listen, own=own)
+            yield ground
+            ground.close()
+    finally:
+        own.stop()
+
+
+def jwks(ground: Ground) -> bytes:
+    """What the daemon serves to verifiers."""
+    url = f"http://{ground.more['server']['listen']}/web/jwks.json"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+@pytest.mark.slow
+def test_restarted_empty(ground: Ground, warm: Warm) -> None:
+    """Degraded with a clear message; nothing minted; the JWKS still served, by the daemon and after it."""
+    daemon = Daemon(ground.config, level="debug")
+    with ended(daemon):
+        daemon.wait_for("key.delivered")
+        until(lambda: len(ground.kids("pending")) == 1)
+        until(lambda: ground.documents()[1] == jwks(ground))
+        served, documents, kid = jwks(ground), ground.documents(), ground.signs_and_verifies()
+        ground.server.forget_everything()
+        seen = len(ground.between.seen)
+        daemon.wait_for("key_set.failing")
+        failing = next(e for e in daemon.err.events() if e["event"] == "key_set.failing")
+        ticks = daemon.count("store.call", op="ring.load")
+        daemon.wait_for("store.call", ticks + 3, op="ring.load")
+        assert jwks(ground) == served
+        assert daemon.end() == 143
+    assert failing["hint"]
+    assert "web" in failing["reason"] + failing["hint"]
+    assert ground.documents() == documents
+    assert ground.signs_and_verifies() == kid
+    # A process that never saw the ring does not take it for a first run either.
+    ran = warm.run(ground.config, "rotate")
+    assert ran.code in {65, 77}, ran.err
+    assert ground.documents() == documents
+    assert not [item for item in ground.between.seen[seen:] if is_write(item)]
+    assert not LOCATORS[ground.backend](ground)

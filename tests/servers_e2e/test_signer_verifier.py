@@ -1,0 +1,115 @@
+"""A PyJWT signer and a stale verifier through accelerated rotations on each server, while the network misbehaves.
+
+The seed is printed, and `ROTATOR_CAMPAIGN_SEED` repeats what the proxies do, as far as the machine allows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.processes import (
+    HTTP_CACHE,
+    POLICY,
+    Daemon,
+    Pair,
+    ended,
+    free_port,
+    until,
+)
+from tests.servers import misdeeds, running
+from tests.servers.proxy import Action, Proxy
+from tests.servers_e2e.faults import too_many
+from tests.servers_e2e.ground import REMOTE, Ground
+
+ROTATIONS = 2
+TOKENS = 500
+RATE = 28.0  # tokens a second, for each key set
+SHARE = 0.1  # of all requests
+
+OPTIONS = {"connect_timeout": "1s", "read_timeout": "300ms", "attempts": 4, "patience": "1500ms"}
+
+
+def deeds(backend: str) -> list[Action]:
+    """What goes wrong, each as often as the others."""
+    return [
+        misdeeds.reset_before,
+        misdeeds.reset_after,
+        misdeeds.hang,
+        misdeeds.hang_after,
+        misdeeds.garbage,
+        misdeeds.truncated,
+        misdeeds.stale,
+        misdeeds.answering(500, after=True),
+        misdeeds.answering(503),
+        too_many()[backend],
+    ]
+
+
+def together(home: Path, grounds: Mapping[str, Ground], port: int) -> Path:
+    """Write the configuration of one daemon for all of them."""
+    merged: dict[str, dict[str, object]] = {"stores": {}, "key_sets": {}}
+    for ground in grounds.values():
+        one = json.loads(ground.config.read_text())
+        for part in merged:
+            merged[part] |= one[part]
+    rest = {"version": 1, "state_dir": "state", "server": {"listen": f"127.0.0.1:{port}"}}
+    path = home / "rotator.json"
+    path.write_text(json.dumps(rest | merged, indent=1))
+    return path
+
+
+@pytest.mark.slow
+def test_no_token_is_rejected(tmp_path: Path) -> None:
+    """One daemon, three stores; every tenth request of each fails in one of ten ways."""
+    seed = int(os.environ.get("ROTATOR_CAMPAIGN_SEED") or random.randrange(1_000_000))
+    sys.stdout.write(f"ROTATOR_CAMPAIGN_SEED={seed}\n")
+    with contextlib.ExitStack() as stack:
+        grounds: dict[str, Ground] = {}
+        for name in REMOTE:
+            proxy = stack.enter_context(Proxy(running(name).url, seed=seed))
+            grounds[name] = Ground(name, tmp_path / name, proxy, OPTIONS, POLICY, name=name)
+            stack.callback(grounds[name].close)
+            misbehaving = proxy.misbehaving(proxy.any_of(deeds(name)), share=SHARE)
+            stack.enter_context(misbehaving)
+        port = free_port()
+        daemon = Daemon(together(tmp_path, grounds, port))
+        stack.enter_context(ended(daemon))
+        for name in REMOTE:
+            daemon.wait_for("key.delivered", key_set=name)
+        pairs = {
+            name: Pair(
+                grounds[name].signing,
+                f"http://127.0.0.1:{port}/{name}/jwks.json",
+                http_cache=HTTP_CACHE,
+                rate=RATE,
+            )
+            for name in REMOTE
+        }
+        try:
+            for name in REMOTE:
+                daemon.wait_for("key.promoted", 1 + ROTATIONS, key_set=name)
+            until(lambda: all(pair.tokens >= TOKENS for pair in pairs.values()))
+            found = {name: pair.finish() for name, pair in pairs.items()}
+        finally:
+            for pair in pairs.values():
+                pair.kill()
+            (tmp_path / "daemon.log").write_bytes(b"".join(daemon.err.lines))
+        assert daemon.end() == 143
+    for name, result in found.items():
+        proxy = grounds[name].between
+        sys.stdout.write(
+            f"{name}: {pairs[name].tokens} tokens, {result['checks']} checks ({result['late']} late), "
+            f"{len(result['kids'])} keys, {len(result['rejected'])} rejected; "
+            f"{proxy.treated} of {len(proxy.seen)} requests spoilt\n"
+        )
+        assert result["rejected"] == [], name
+        assert result["late"] <= result["checks"] / 10, name
+        assert len(result["kids"]) > ROTATIONS, name
