@@ -21,6 +21,12 @@ class Fault(StrEnum):
     """Takes a write, and then fails to say so."""
     LIES = "lies"
     """Says that it took a write, and goes on returning what was there."""
+    KEEPS = "keeps"
+    """A store: everything works, but it lets nobody destroy anything."""
+    STUTTERS = "stutters"
+    """A store elsewhere: every third write fails, before or after it had its effect."""
+    STALE = "stale"
+    """A store elsewhere: the first reads after a write show what was there before."""
 
 
 def answer(fault: Fault, name: str) -> None:
@@ -42,3 +48,10 @@ def confirm(fault: Fault, name: str) -> None:
     """Fail as a write does after it had its effect. Raises StoreUnavailable."""
     if fault is Fault.LATE_ERROR:
         raise StoreUnavailable(f"no answer from {name} to a write")
+
+
+def release(fault: Fault, name: str) -> None:
+    """Fail as destroying does before it has an effect. Raises StoreUnavailable, StoreDenied."""
+    accept(fault, name)
+    if fault is Fault.KEEPS:
+        raise StoreDenied(f"{name} lets nobody destroy anything")

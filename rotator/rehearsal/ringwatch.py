@@ -8,7 +8,7 @@ from typing import Final
 
 from rotator.policy import ZERO, RotationPolicy
 from rotator.rehearsal.promise import Promise
-from rotator.rehearsal.walls import KeySetShelf
+from rotator.rehearsal.walls import AnyShelf
 from rotator.ring import ENDED, Key, KeyRing, Phase
 from rotator.ring_document import read_ring
 from rotator.secret import Secret
@@ -127,9 +127,9 @@ def _revoked_now(old: KeyRing, new: KeyRing) -> set[str]:
     return {key.kid for key in new.keys if key.phase is Phase.REVOKED} - known
 
 
-def orphans(ring: KeyRing, shelf: KeySetShelf) -> set[str]:
-    """Return the locators of material that the ring does not know."""
-    return set(shelf.material) - ring.locators
+def orphans(ring: KeyRing, remains: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return the locators, with their kids, of material that the ring does not know to be there."""
+    return remains - {(key.locator, key.kid) for key in ring.keys if key.locator is not None}
 
 
 def overdue(
@@ -186,7 +186,7 @@ def _due(
 
 
 def material_faults(
-    ring: KeyRing, shelf: KeySetShelf, proves: Callable[[Key, Secret], bool]
+    ring: KeyRing, shelf: AnyShelf, proves: Callable[[Key, Secret], bool]
 ) -> list[str]:
     """Return the active keys whose material does not prove good."""
     active = ring.active

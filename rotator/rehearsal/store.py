@@ -1,39 +1,53 @@
-"""A secrets manager in memory, with every fault that a real one has."""
+"""Secrets managers in memory: what every kind of them is to the world, and the simplest of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from itertools import count
+from typing import ClassVar, Protocol
 from urllib.parse import quote
 
 from rotator.errors import Conflict, StoreCorrupt
 from rotator.policy import ZERO
 from rotator.rehearsal.clocks import TrueTime
-from rotator.rehearsal.faults import Fault, accept, answer, confirm
+from rotator.rehearsal.faults import Fault, accept, answer, confirm, release
 from rotator.rehearsal.pauses import Gate
 from rotator.secret import Secret
-from rotator.stores import ServerTime, Stored, Version
+from rotator.stores import ServerTime, Store, Stored, Version
 
 
-@dataclass(slots=True)
-class KeySetShelf:
-    """What a store holds of one key set."""
+class AnyShelf(Protocol):
+    """What a store holds of one key set, for whoever looks at the world from outside or damages it."""
 
-    ring: bytes | None = None
-    version: int = 0
-    material: dict[str, tuple[str, Secret]] = field(default_factory=dict)
+    @property
+    def ring(self) -> bytes | None:
+        """The ring, None when there is none."""
+        ...
+
+    @property
+    def material(self) -> MutableMapping[str, tuple[str, Secret]]:
+        """By locator, the kid and its material."""
+        ...
 
 
-class MemoryStore:
-    """A secrets manager in memory; `login` gives each process its own way in.
+class AnyStore:
+    """A secrets manager of any kind; `login` gives each process its own way in.
 
     Attributes:
+        faults: what can go wrong with this kind, for whoever breaks it.
         fault: what is wrong with it.
         numbered: True when places for material are numbered, and used again and again.
         witness: True when it says what the time is, as a server elsewhere would.
         saved: called after each save with the key set, the bytes before, and the bytes after.
     """
+
+    faults: ClassVar[tuple[Fault, ...]] = (
+        Fault.SILENT,
+        Fault.DENIED,
+        Fault.LATE_ERROR,
+        Fault.KEEPS,
+    )
 
     def __init__(self, true: TrueTime) -> None:
         self.true = true
@@ -41,6 +55,38 @@ class MemoryStore:
         self.witness = False
         self.numbered = False
         self.saved: Callable[[str, bytes | None, bytes], None] = lambda _name, _old, _new: None
+
+    def login(self, gate: Gate) -> Store:
+        """Return the store as one process sees it."""
+        raise NotImplementedError
+
+    def shelf(self, key_set: str) -> AnyShelf:
+        """Return what lies there of one key set."""
+        raise NotImplementedError
+
+    def put_back(self, key_set: str, ring: bytes | None) -> None:
+        """Restore an older ring behind everybody's back, as a restored backup would."""
+        raise NotImplementedError
+
+    def remains(self, key_set: str) -> set[tuple[str, str]]:
+        """Return the locator and the kid of all material that could still be got out of it."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class KeySetShelf:
+    """What a store in memory holds of one key set."""
+
+    ring: bytes | None = None
+    version: int = 0
+    material: MutableMapping[str, tuple[str, Secret]] = field(default_factory=dict)
+
+
+class MemoryStore(AnyStore):
+    """The simplest secrets manager: each call is one, and happens at once."""
+
+    def __init__(self, true: TrueTime) -> None:
+        super().__init__(true)
         self.shelves: dict[str, KeySetShelf] = {}
 
     def login(self, gate: Gate) -> StoreLogin:
@@ -55,6 +101,10 @@ class MemoryStore:
         """Restore an older ring behind everybody's back, as a restored backup would."""
         shelf = self.shelf(key_set)
         shelf.ring, shelf.version = ring, shelf.version + 1
+
+    def remains(self, key_set: str) -> set[tuple[str, str]]:
+        """Return the locator and the kid of all material that could still be got out of it."""
+        return {(locator, kid) for locator, (kid, _) in self.shelf(key_set).material.items()}
 
 
 @dataclass(slots=True)
@@ -155,7 +205,7 @@ class MemoryMaterial:
         """Destroy material, if it is this kid's."""
         self.gate()
         fault = self.store.fault
-        accept(fault, "the store")
+        release(fault, "the store")
         shelf = self.store.shelf(self.key_set).material
         if locator in shelf and shelf[locator][0] == kid and fault is not Fault.LIES:
             del shelf[locator]

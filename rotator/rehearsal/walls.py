@@ -1,9 +1,34 @@
-"""The walls in memory: a store and targets, with every fault that real ones have."""
+"""The walls in memory: stores of every kind and targets, with every fault that real ones have."""
 
 from __future__ import annotations
 
-from rotator.rehearsal.faults import Fault
-from rotator.rehearsal.places import MemoryTarget, Place
-from rotator.rehearsal.store import KeySetShelf, MemoryStore
+from typing import Final
 
-__all__ = ["Fault", "KeySetShelf", "MemoryStore", "MemoryTarget", "Place"]
+from rotator.rehearsal.faults import Fault
+from rotator.rehearsal.labels import LabelStore
+from rotator.rehearsal.numbers import NumberStore
+from rotator.rehearsal.places import MemoryTarget, Place
+from rotator.rehearsal.store import AnyShelf, AnyStore, KeySetShelf, MemoryStore
+from rotator.rehearsal.voids import VoidStore
+
+__all__ = [
+    "KINDS",
+    "AnyShelf",
+    "AnyStore",
+    "Fault",
+    "KeySetShelf",
+    "LabelStore",
+    "MemoryStore",
+    "MemoryTarget",
+    "NumberStore",
+    "Place",
+    "VoidStore",
+]
+
+KINDS: Final[dict[str, type[AnyStore]]] = {
+    "plain": MemoryStore,
+    "labels": LabelStore,
+    "numbers": NumberStore,
+    "voids": VoidStore,
+}
+"""Every kind of secrets manager that there is in memory."""

@@ -20,7 +20,7 @@ from rotator.rehearsal.promise import Promise
 from rotator.rehearsal.reality import Reality
 from rotator.rehearsal.ringwatch import RingWatch, orphans
 from rotator.rehearsal.toykeys import ToyKeys
-from rotator.rehearsal.walls import Fault, MemoryStore, MemoryTarget, Place
+from rotator.rehearsal.walls import KINDS, Fault, MemoryTarget, Place
 from rotator.ring import KeyRing, Phase
 from rotator.stores import Document
 
@@ -133,13 +133,14 @@ class World:
     Args:
         policy: what signers and verifiers really do; processes get theirs with `process`.
         seed: of the keys.
+        kind: of the secrets manager, one of `walls.KINDS`.
     """
 
     key_set = "orders"
 
-    def __init__(self, policy: RotationPolicy, seed: int = 0) -> None:
+    def __init__(self, policy: RotationPolicy, seed: int = 0, kind: str = "plain") -> None:
         self.true = TrueTime()
-        self.store = MemoryStore(self.true)
+        self.store = KINDS[kind](self.true)
         self.keys = ToyKeys(seed)
         self.reality = Reality(policy, self.true.now)
         self.promise = Promise(self.true, self.reality)
@@ -207,9 +208,8 @@ class World:
         return found
 
     def check(self) -> None:
-        """Ask what must hold at any moment: no material without a locator in the ring."""
-        shelf = self.store.shelf(self.key_set)
-        lost = orphans(self.ring, shelf)
+        """Ask what must hold at any moment: no material, in old versions either, that the ring does not know."""
+        lost = orphans(self.ring, self.store.remains(self.key_set))
         if lost and not self.watch.lossy:
             self.promise.broken(f"material at {sorted(lost)} that the ring does not know")
 

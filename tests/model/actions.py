@@ -90,7 +90,7 @@ def to_the_next_date(scene: Scene, _rng: random.Random) -> None:
 def breaks(scene: Scene, rng: random.Random) -> None:
     """A store or a place stops working in some way."""
     if rng.random() < 0.2:
-        scene.world.store.fault = rng.choice((Fault.SILENT, Fault.DENIED, Fault.LATE_ERROR))
+        scene.world.store.fault = rng.choice(scene.world.store.faults)
     else:
         rng.choice(list(scene.world.places.values())).fault = rng.choice(_FAULTS)
 
@@ -130,7 +130,7 @@ def damages_material(scene: Scene, rng: random.Random) -> None:
     if not pending or rng.random() < 0.7:
         return
     key = rng.choice(pending)
-    if key.locator in shelf:
+    if key.locator is not None and key.locator in shelf:
         scene.world.watch.sabotaged.add(key.kid)
         other = scene.world.keys.make(key.kind).material
         shelf[key.locator] = (key.kid, rng.choice((other, Secret(b""), Secret(b"{}"))))

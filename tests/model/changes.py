@@ -11,7 +11,7 @@ from rotator.policy import PROTECTIVE, ZERO, Standby, broken_clauses
 from rotator.reconcile.tick import tick
 from rotator.rehearsal.reality import REAL
 from rotator.rehearsal.world import Settings
-from tests.model.scene import Scene, loose, seconds, tight
+from tests.model.scene import Scene, loose, make_room, seconds, tight
 
 
 def rolls_out(scene: Scene, rng: random.Random) -> None:
@@ -45,6 +45,7 @@ def changes_policy(scene: Scene, rng: random.Random) -> None:
         elif getattr(new, real) > getattr(old, real):
             scene.raising[real] = getattr(new, real)
     scene.wanted = replace(scene.wanted, policy=new)
+    make_room(scene.world.store, new)
     scene.world.watch.max_keys = max(scene.world.watch.max_keys, new.max_keys)
 
 

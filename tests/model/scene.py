@@ -9,7 +9,7 @@ from datetime import timedelta
 from rotator.algorithms import Kind, kind_of
 from rotator.observed import DocumentKind
 from rotator.policy import ZERO, RotationPolicy, Standby, broken_clauses
-from rotator.rehearsal.walls import Place
+from rotator.rehearsal.walls import KINDS, AnyStore, MemoryStore, Place, VoidStore
 from rotator.rehearsal.world import Process, Settings, World
 
 _ASYMMETRIC = (kind_of("RS256", 2048), kind_of("RS256", 3072), kind_of("RS512", 2048))
@@ -86,9 +86,13 @@ def make_scene(seed: int) -> Scene:
     rng = random.Random(seed)
     kinds = rng.choice((_ASYMMETRIC, _ASYMMETRIC, _MIXED, _SYMMETRIC))
     policy = random_policy(rng, kinds)
-    world = World(policy, seed)
-    world.store.witness = rng.random() < 0.4
-    world.store.numbered = rng.random() < 0.5
+    kind = rng.choice(sorted(KINDS))
+    world = World(policy, seed, kind)
+    store = world.store
+    store.witness = rng.random() < 0.4
+    make_room(store, policy)
+    if isinstance(store, MemoryStore):
+        store.numbered = rng.random() < 0.5
     announcing = DocumentKind.VERIFICATION if kinds is _SYMMETRIC else DocumentKind.JWKS
     names = []
     for number in range(rng.choice((1, 1, 2))):
@@ -111,6 +115,12 @@ def make_scene(seed: int) -> Scene:
         offset = rng.choice((-half, half, half * rng.uniform(-1, 1)))
         world.process(f"p{number}", settings, offset=offset)
     return Scene(world, settings, kinds, policy.clock_skew)
+
+
+def make_room(store: AnyStore, policy: RotationPolicy) -> None:
+    """Declare as many slots as a policy needs, where a store has them: two more than it has keys."""
+    if isinstance(store, VoidStore):
+        store.most = max(store.most or 0, policy.max_keys + 2)
 
 
 def random_policy(rng: random.Random, kinds: tuple[Kind, ...]) -> RotationPolicy:

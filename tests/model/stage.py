@@ -143,6 +143,7 @@ def stage(
     conditional: bool = True,
     follower: bool = False,
     probe: bool = False,
+    kind: str = "plain",
 ) -> Stage:
     """Build a stage.
 
@@ -151,11 +152,14 @@ def stage(
         conditional: whether places compare before they write.
         follower: a server elsewhere that nobody looks at.
         probe: the first publication is looked at through a CDN, too.
+        kind: of the secrets manager.
     """
     policy = tight_policy() if policy is None else policy
-    world = World(policy)
-    kind = DocumentKind.VERIFICATION if policy.kind.symmetric else DocumentKind.JWKS
-    announcing = [world.place(f"{kind}-{n}", kind, conditional=conditional) for n in range(jwks)]
+    world = World(policy, kind=kind)
+    announces = DocumentKind.VERIFICATION if policy.kind.symmetric else DocumentKind.JWKS
+    announcing = [
+        world.place(f"{announces}-{n}", announces, conditional=conditional) for n in range(jwks)
+    ]
     places = [
         world.place(f"signing-{n}", DocumentKind.SIGNING, conditional=conditional)
         for n in range(signing)

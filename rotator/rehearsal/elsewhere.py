@@ -1,0 +1,203 @@
+"""What secrets managers elsewhere have in common: they are asked by calls, and any call may be lost.
+
+A `Way` is one process's way to such a server. Its steps are made of several calls; between any two of them
+the process may stand still, and the answer of any of them may be lost, so each step is harmless to repeat.
+`labels`, `numbers` and `voids` are three kinds of server, after AWS Secrets Manager, Vault and Conjur.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from rotator.errors import StoreUnavailable
+from rotator.rehearsal.clocks import TrueTime
+from rotator.rehearsal.faults import Fault, accept, answer, confirm, release
+from rotator.rehearsal.logins import Login
+from rotator.rehearsal.objects import Kept, Shelf, Value
+from rotator.rehearsal.pauses import Gate
+from rotator.rehearsal.store import AnyStore
+
+_T = TypeVar("_T")
+_ATTEMPTS: Final = 4
+_STALE_READS: Final = 2
+_A_STUTTER: Final = 6  # writes, of which one fails before it has an effect and one after
+
+PATIENCE: Final = timedelta(seconds=2)
+"""How long after the begin of a step its last write may start; real backends wait for longer, as do real policies."""
+
+
+class Elsewhere(AnyStore):
+    """A server that holds objects by name; the subclasses say what an object is.
+
+    Attributes:
+        objects: what is there; each object is immutable, a write replaces it.
+        patience: see `PATIENCE`.
+    """
+
+    faults = (*AnyStore.faults, Fault.STUTTERS)
+
+    def __init__(self, true: TrueTime) -> None:
+        super().__init__(true)
+        self.objects: dict[str, Any] = {}
+        self.patience = PATIENCE
+        self.lock = threading.RLock()
+        self.writes = 0
+        self.nonces = 0
+        self._before: dict[str, Any] = {}
+        self._unseen: dict[str, int] = {}
+
+    def way(self, gate: Gate) -> Way:
+        """Return one process's way to this server."""
+        raise NotImplementedError
+
+    def current(self, name: str) -> Value:
+        """Return what an object holds by right, None when there is nothing."""
+        raise NotImplementedError
+
+    def traces(self, name: str) -> Iterator[Value]:
+        """Yield everything that could still be got out of an object, old versions and all."""
+        raise NotImplementedError
+
+    def by_hand(self, name: str, value: Value) -> None:
+        """Put something in an object's place behind everybody's back; None takes the object away."""
+        raise NotImplementedError
+
+    def seen(self, name: str) -> Any:
+        """Return an object as a read finds it: a server that lags shows the one before for a while."""
+        if self.fault is Fault.STALE and self._unseen.get(name, 0):
+            self._unseen[name] -= 1
+            return self._before[name]
+        return self.objects.get(name)
+
+    def login(self, gate: Gate) -> Login:
+        """Return the store as one process sees it."""
+        return Login(self.way(gate))
+
+    def shelf(self, key_set: str) -> Shelf:
+        """Return what lies there of one key set."""
+        return Shelf(self, key_set)
+
+    def put_back(self, key_set: str, ring: bytes | None) -> None:
+        """Restore an older ring behind everybody's back."""
+        told, self.saved = self.saved, lambda _name, _old, _new: None
+        self.by_hand(f"{key_set}/ring", ring)
+        self.saved = told
+
+    def remains(self, key_set: str) -> set[tuple[str, str]]:
+        """Return the locator and the kid of all material that could still be got at."""
+        prefix = f"{key_set}/material/"
+        names = [name for name in self.objects if name.startswith(prefix)]
+        return {
+            (name.removeprefix(prefix), value.kid)
+            for name in names
+            for value in self.traces(name)
+            if isinstance(value, Kept)
+        }
+
+    def change(self, name: str, found: Any) -> None:
+        """Replace an object, None to take it away, and tell of a ring that changed by it."""
+        before = self.current(name)
+        self._before[name], self._unseen[name] = self.objects.get(name), _STALE_READS
+        if found is None:
+            self.objects.pop(name, None)
+        else:
+            self.objects[name] = found
+        after = self.current(name)
+        key_set, _, rest = name.partition("/")
+        if rest == "ring" and isinstance(after, bytes) and after != before:
+            self.saved(key_set, before if isinstance(before, bytes) else None, after)
+
+
+class Way:
+    """One process's way to a server: every call passes the gate, before and after its effect.
+
+    Attributes:
+        reuses: True when a place whose material was destroyed may take another key's.
+    """
+
+    reuses = False
+
+    def __init__(self, store: Elsewhere, gate: Gate) -> None:
+        self.store = store
+        self.gate = gate
+        self._begun = store.true.now
+
+    def step(self, act: Callable[[], _T]) -> _T:
+        """Do a step, again while the server does not answer.
+
+        Raises:
+            StoreUnavailable: still, or this process stood still in the midst of it.
+        """
+        self._begun = self.store.true.now
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return act()
+            except StoreUnavailable:
+                if self._too_late():
+                    raise
+        return act()
+
+    def read(self, act: Callable[[], _T]) -> _T:
+        """Make one call that changes nothing."""
+        self.gate()
+        answer(self.store.fault, "the store")
+        with self.store.lock:
+            found = act()
+        self.gate()
+        return found
+
+    def write(self, act: Callable[[], _T], *, destroys: bool = False) -> _T:
+        """Make one call that changes something.
+
+        Raises:
+            StoreUnavailable: whether it had its effect is not known, or the step began too long ago: a
+                process that stood still must not carry out what others no longer reckon with.
+        """
+        self.gate()
+        store = self.store
+        if self._too_late():
+            raise StoreUnavailable("this process stood still in the midst of a write")
+        fault = store.fault
+        (release if destroys else accept)(fault, "the store")
+        with store.lock:
+            store.writes += 1
+            turn = store.writes % _A_STUTTER if fault is Fault.STUTTERS else 0
+            if turn == 1:
+                raise StoreUnavailable("the store failed")
+            done = act()
+        self.gate()
+        confirm(Fault.LATE_ERROR if turn == _A_STUTTER // 2 else fault, "the store")
+        return done
+
+    def _too_late(self) -> bool:
+        return self.store.true.now - self._begun > self.store.patience
+
+    def locator(self, kid: str, taken: frozenset[str]) -> str:
+        """Return a place named after the key."""
+        name = f"key-{quote(kid, safe='')}"
+        number = 1
+        while f"{name}-{number}" in taken:
+            number += 1
+        return f"{name}-{number}"
+
+    def head(self, name: str) -> tuple[Value, str] | None:
+        """Return what an object holds, and its version; None when the server answers "not there"."""
+        raise NotImplementedError
+
+    def replace(self, name: str, value: Value, replacing: str | None, nonce: str) -> str:
+        """Write an object if it is still `replacing`, and return its new version. Raises Conflict."""
+        raise NotImplementedError
+
+    def erase(self, name: str, kid: str) -> None:
+        """Destroy what an object holds, if it is this kid's."""
+        raise NotImplementedError
+
+    def nonce(self) -> str:
+        """Return what no other write of anybody has."""
+        with self.store.lock:
+            self.store.nonces += 1
+            return str(self.store.nonces)
