@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -130,7 +131,30 @@ class Keys:
         return _check(_decode(jwk["k"]), kid) if jwk.get("kty") == "oct" else None
 
 
-def thumbprint(public: dict[str, str]) -> str:
+def private_members(private: PrivateKeyTypes, kty: str) -> dict[str, str] | None:
+    """Return the members of the private JWK of a key pair, None when no algorithm is for its curve."""
+    from joserfc.errors import JoseError
+
+    try:
+        jwk = _imported(_pkcs8(private), kty).as_dict(private=True)
+    except (JoseError, ValueError, KeyError):
+        return None
+    known = {item.curve for item in ALGORITHMS.values()}
+    return {n: str(value) for n, value in jwk.items()} if jwk.get("crv") in known else None
+
+
+def private_from_jwk(members: dict[str, Any], kty: str) -> PrivateKeyTypes | None:
+    """Return the private key in a JWK, None when its members are none, or not of one key pair."""
+    from joserfc.errors import JoseError
+
+    try:
+        private: PrivateKeyTypes | None = _imported(members, kty).private_key
+    except (JoseError, ValueError, KeyError, TypeError):
+        return None
+    return private
+
+
+def thumbprint(public: Mapping[str, str]) -> str:
     """Return the RFC 7638 SHA-256 thumbprint of a public JWK, base64url without padding."""
     names = sorted({"kty", *PUBLIC_MEMBERS[public["kty"]]})
     canonical = json.dumps({name: public[name] for name in names}, separators=(",", ":"))

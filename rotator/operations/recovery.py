@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from rotator import transitions
-from rotator.algorithms import ALGORITHMS, PUBLIC_MEMBERS
 from rotator.errors import StoreCorrupt, TargetFailing, UsageError
 from rotator.observed import DocumentKind
 from rotator.operations.done import Done, apply, carry_on, existing
+from rotator.operations.found import keys_at
 from rotator.reconcile.gather import judge_clock, observe
-from rotator.reconcile.look import Seen, jwks_in
+from rotator.reconcile.look import Seen
 from rotator.reconcile.site import Site
 from rotator.reconcile.steps import self_test
 from rotator.reconcile.view import View
@@ -69,7 +68,9 @@ def take_over(site: Site, target: str, *, dry_run: bool = False) -> Done:
         raise TargetFailing(f"no answer from {target}: {item.sighting.error}")
     if not item.sighting.foreign:
         raise UsageError(f"{target} is not filled by anything else; nothing to take over")
-    found = _keys_at(item, view.ring, site.clock.now())
+    kind = site.policy.kind
+    rsa = kind.algorithm if kind.kty == "RSA" else None
+    found = keys_at(item, view.ring, site.clock.now(), rsa)
     said = (
         f"key set {site.key_set}: what is at {target} is replaced",
         f"keys found there stay published until their grace has passed: {', '.join(found) or 'none'}",
@@ -208,7 +209,7 @@ def _rebuilt(view: View, signing: Key | None, at: datetime, forget: tuple[str, .
     carried: dict[str, Key] = {}
     for item in view.seen:
         if item.target.kind is not DocumentKind.SIGNING:
-            carried.update(_keys_at(item, view.loaded, at))
+            carried.update(keys_at(item, view.loaded, at))
     # A target that left the configuration still counts, and may have been given any of these since.
     since = {*carried, *([signing.kid] if signing is not None else [])}
     holders = {
@@ -252,29 +253,3 @@ def _as_found(
         return ring.with_key(replace(anew, phase=Phase.RETIRING, retiring_at=at))
     ended = replace(anew, phase=Phase.DISCARDED, ended_at=at, reason="not published any more")
     return ring.with_key(ended)
-
-
-def _keys_at(item: Seen, ring: KeyRing, at: datetime) -> dict[str, Key]:
-    """Return the asymmetric keys found at a target, public half only, under their own kids."""
-    if item.document is None:
-        return {}
-    found = {}
-    for kid, jwk in jwks_in(item.target.kind, item.document.body).items():
-        known = ring.find(kid)
-        key = known if known is not None else _public_half(kid, jwk, at)
-        if key is not None:
-            found[kid] = key
-    return found
-
-
-def _public_half(kid: str, jwk: Mapping[str, Any], at: datetime) -> Key | None:
-    """Return a key of which nothing but a published JWK is known; None when it is none of ours to carry."""
-    algorithm = ALGORITHMS.get(str(jwk.get("alg")))
-    if algorithm is None or algorithm.kty == "oct" or jwk.get("kty") != algorithm.kty:
-        return None
-    members = {name: jwk.get(name) for name in PUBLIC_MEMBERS[algorithm.kty]}
-    if not all(isinstance(value, str) and value for value in members.values()):
-        return None
-    public = {"kty": algorithm.kty, **{name: str(value) for name, value in members.items()}}
-    size = len(public["n"]) * 6 // 8 * 8 if algorithm.kty == "RSA" else algorithm.sizes[0]
-    return Key(kid, str(jwk["alg"]), size, Phase.RETIRING, None, at, public=public, retiring_at=at)
