@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Final
 
 from rotator.testing.contract import Place
+from tests.servers import running
 
 
 def _file(scratch: Path) -> Place:
     return Place.of_backend("file", {"path": str(scratch / "keys"), "lock_timeout": "60s"})
 
 
+def _vault(scratch: Path) -> Place:
+    return Place.of_backend(
+        "vault", running("vault").settings(f"contract/{scratch.name}"), racers=8
+    )
+
+
 OPENERS: Final[dict[str, Callable[[Path], Place]]] = {
     "file": _file,
+    "vault": _vault,
 }
 """By the name of the backend: makes a place from a directory that only this test uses."""
