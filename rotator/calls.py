@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
+from rotator import logs
 from rotator.errors import StoreUnavailable
 from rotator.stores import ServerTime
 
@@ -28,11 +29,13 @@ __all__ = ["Calls", "get_logger", "server_time"]
 _T = TypeVar("_T")
 _FIRST_WAIT: Final = 0.1  # seconds; doubles, with a jitter as large, so that replicas part
 _LONGEST_WAIT: Final = 5.0  # seconds
+_NO_TIME: Final = 1e-9  # seconds; zero would mean no bound
 _LONGEST_ASKED: Final = 30.0  # seconds; a server that asks for more is left to the next tick
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """Return the logger of a backend; every call to a store is one DEBUG event without its payload."""
+    logs.ready()
     import structlog
 
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(component=name)
@@ -57,7 +60,7 @@ class Calls:
         attempts: int = 4,
         patience: float = 20.0,
     ) -> None:
-        self._log = get_logger(backend)
+        self._backend = backend
         self._store = store
         self._attempts = attempts
         self._patience = patience
@@ -73,14 +76,15 @@ class Calls:
             outcome = type(error).__name__
             raise
         finally:
-            self._log.debug(
-                "store.call",
-                store=self._store,
-                op=op,
-                key_set=key_set,
-                duration_ms=round((time.perf_counter() - started) * 1000, 3),
-                outcome=outcome,
-            )
+            if logs.wanted("debug"):
+                get_logger(self._backend).debug(
+                    "store.call",
+                    store=self._store,
+                    op=op,
+                    key_set=key_set,
+                    duration_ms=round((time.perf_counter() - started) * 1000, 3),
+                    outcome=outcome,
+                )
 
     def attempt(self, op: str, key_set: str | None, step: Callable[[], _T]) -> _T:
         """Run one idempotent step, again while it ends in `StoreUnavailable` that may pass; log each run.
@@ -92,19 +96,43 @@ class Calls:
         Raises:
             StoreUnavailable: still, after `attempts` or `patience`; and whatever else the step raises.
         """
+        began = time.monotonic()
+        try:  # most steps succeed at once, and load no machinery
+            with self.logged(op, key_set):
+                return step()
+        except StoreUnavailable as error:
+            if self._attempts == 1 or _again(error) is False:
+                raise
+            left = max(self._patience - (time.monotonic() - began), _NO_TIME)
+            return self._attempt_again(op, key_set, step, error, left)
+
+    def _attempt_again(
+        self,
+        op: str,
+        key_set: str | None,
+        step: Callable[[], _T],
+        failed: StoreUnavailable,
+        patience: float,
+    ) -> _T:
+        """Go on after a first run that failed: it is the first of the attempts that are counted."""
         import stamina
 
         _say_nothing()
+        first: StoreUnavailable | None = failed
         for attempt in stamina.retry_context(
             on=_again,
             attempts=self._attempts,
-            timeout=self._patience,
+            timeout=patience,
             wait_initial=_FIRST_WAIT,
             wait_jitter=_FIRST_WAIT,
             wait_max=_LONGEST_WAIT,
         ):
-            with attempt, self.logged(op, key_set):
-                return step()
+            with attempt:
+                if first is not None:
+                    failed, first = first, None
+                    raise failed
+                with self.logged(op, key_set):
+                    return step()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
 

@@ -1,5 +1,8 @@
 """Logs: one event per line on stderr, JSON unless that is a terminal. `docs/events.md` lists the events.
 
+structlog is loaded when there is something to say: a run that finds nothing due says nothing, and need not
+pay a tenth of its time for it.
+
 Type-level secrecy comes first (`rotator.secret`); the redaction here is a back-stop for what a library, or
 a mistake, might still say. Frames of tracebacks are shown without their variables, for the same reason.
 """
@@ -11,8 +14,9 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import date, timedelta
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from rotator.secret import Secret
@@ -20,7 +24,7 @@ from rotator.secret import Secret
 if TYPE_CHECKING:
     import structlog
 
-__all__ = ["COLORS", "FORMATS", "LEVELS", "configure", "emit", "redact"]
+__all__ = ["COLORS", "FORMATS", "LEVELS", "configure", "emit", "ready", "redact", "wanted"]
 
 LEVELS: Final[Mapping[str, int]] = {
     "debug": logging.DEBUG,
@@ -46,10 +50,12 @@ _DEEPEST: Final = 8
 
 
 class _State:
-    """What `configure` set last; None before it was called."""
+    """What `configure` set last; None before it was called. `pending` is what it left until it is needed."""
 
     threshold: int | None = None
     handler: logging.Handler | None = None
+    pending: Callable[[], None] | None = None
+    lock: Final = threading.Lock()
 
 
 def configure(
@@ -72,8 +78,6 @@ def configure(
     Raises:
         ValueError: no such level, format or colour.
     """
-    import structlog
-
     if level not in LEVELS or format not in FORMATS:
         raise ValueError(f"no log level {level!r}, or no log format {format!r}")
     if color not in COLORS:
@@ -81,6 +85,30 @@ def configure(
     target = sys.stderr if stream is None else stream
     text = format == "text" or (format == "auto" and target.isatty())
     _State.threshold = LEVELS[level]
+    _State.pending = partial(_set_up, LEVELS[level], target, text=text, color=color)
+    if "structlog" in sys.modules:
+        ready()  # whoever loaded it may hold a logger already
+    _take_over_standard_logging()
+
+
+def ready() -> None:
+    """Set up structlog as `configure` was told, for whoever is about to use it."""
+    if _State.pending is None:
+        return
+    with _State.lock:  # a second thread waits until the first has set up
+        if _State.pending is not None:
+            _State.pending()
+            _State.pending = None
+
+
+def wanted(level: str) -> bool:
+    """False when an event of this level would be dropped for certain, and nothing need be loaded for it."""
+    return _State.pending is None or LEVELS[level] >= (_State.threshold or 0)
+
+
+def _set_up(threshold: int, target: IO[str], *, text: bool, color: str) -> None:
+    import structlog
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -89,11 +117,10 @@ def configure(
             _redacting,
             *_renderers(target, text=text, color=color),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=_Lines(target),
         cache_logger_on_first_use=False,  # loggers made earlier follow a later call
     )
-    _take_over_standard_logging()
 
 
 def emit(level: str, event: str, **fields: Any) -> None:
@@ -108,6 +135,7 @@ def emit(level: str, event: str, **fields: Any) -> None:
         configure()
     if LEVELS[level] < (_State.threshold or 0):
         return
+    ready()
     import structlog
 
     structlog.get_logger().log(LEVELS[level], event, **fields)
@@ -195,6 +223,7 @@ class _Libraries(logging.Handler):
     """Passes on what libraries say through the standard library's logging."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        ready()
         import structlog
 
         try:

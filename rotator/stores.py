@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, NewType, Protocol, runtime_checkable
 
 from rotator.errors import BackendMissing
@@ -266,6 +267,7 @@ def backend_names() -> tuple[str, ...]:
     return tuple(sorted(point.name for point in entry_points(group=ENTRY_POINTS)))
 
 
+@lru_cache(maxsize=64)  # each search reads the metadata of every installed package
 def find_backend(name: str) -> Backend:
     """Return an installed backend by its name.
 

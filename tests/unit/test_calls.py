@@ -107,9 +107,11 @@ def test_patience_is_bounded(waits: list[float]) -> None:
     assert waits == []
 
 
+@pytest.mark.usefixtures("waits")
 def test_stamina_logs_nothing() -> None:
     """Its hooks would log the arguments of what is tried again."""
-    Calls("aws", "x").attempt("op", None, lambda: None)
+    step = failing(1, lambda: StoreUnavailable("down"))
+    Calls("aws", "x").attempt("op", None, step)
     assert get_on_retry_hooks() == ()
 
 
