@@ -89,6 +89,33 @@ class StoreCorrupt(StoreError):
     exit_code = 65
 
 
+class RingMoved(StoreCorrupt):
+    """What lies in the store says that the ring is, or is to be, in another one: nothing goes on here.
+
+    Not even a recovery or an emergency replaces it: two stores must never have a live ring.
+
+    Args:
+        key_set: whose ring it was.
+        place: where this was read.
+        store: the name of the other store, as `rotator move` was told it.
+        date: when it was moved; None while the ring is still on its way here.
+    """
+
+    def __init__(self, key_set: str, place: str, store: str, date: str | None) -> None:
+        there = f" ({place})" if place else ""
+        if date is not None:
+            super().__init__(
+                f"key set {key_set} was moved to store {store} at {date}: its ring is no longer here{there}",
+                hint=f"set `store: {store}` under `key_sets.{key_set}` and start again; nothing was changed",
+            )
+        else:
+            super().__init__(
+                f"key set {key_set} is being moved here from store {store}, and that is not done{there}",
+                hint=f"finish it with the same `rotator move {key_set} --from {store} --to …` as before",
+            )
+        self.store = store
+
+
 class TargetFailing(RotatorError):
     """A target could not be looked at or written; the old key stays, and the next tick tries again."""
 

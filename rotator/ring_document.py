@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from rotator.ring import Entry, Key, KeyRing, Order, Protected
 from rotator.ring_reader import FORMAT, MAX_BYTES, VERSION, read_ring
 
-__all__ = ["FORMAT", "MAX_BYTES", "VERSION", "format_date", "read_ring", "write_ring"]
+__all__ = [
+    "FORMAT",
+    "MAX_BYTES",
+    "VERSION",
+    "format_date",
+    "read_ring",
+    "write_bounded",
+    "write_ring",
+]
 
 
 def format_date(date: datetime) -> str:
@@ -40,6 +49,15 @@ def write_ring(ring: KeyRing) -> bytes:
     }
     kept = {name: value for name, value in document.items() if value is not None}
     return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def write_bounded(ring: KeyRing) -> tuple[KeyRing, bytes]:
+    """Return a ring as it is to be saved, and its bytes: the oldest history goes when there is no room."""
+    document = write_ring(ring)
+    while len(document) > MAX_BYTES and ring.history:
+        ring = replace(ring, history=ring.history[len(ring.history) // 2 + 1 :])
+        document = write_ring(ring)
+    return ring, document
 
 
 def _write_date(date: datetime | None) -> str | None:

@@ -15,11 +15,15 @@ from functools import cache
 from typing import Any, Final, NoReturn, TypeVar
 
 from rotator.algorithms import ALGORITHMS, PRIVATE_MEMBERS, PUBLIC_MEMBERS
-from rotator.errors import StoreCorrupt
+from rotator.errors import RingMoved, StoreCorrupt
 from rotator.ring import ENDED, Entry, Key, KeyRing, Order, Phase, Protected
 
 FORMAT: Final = "rotator.ring"
 VERSION: Final = 1
+MOVED_FORMAT: Final = "rotator.ring.moved"
+"""What stands in the place of a ring that is elsewhere (`rotator.ring_moved`); no earlier program reads it."""
+
+ARRIVING: Final = "arriving"
 MAX_BYTES: Final = 48 * 1024
 """A ring stays below this, so that it fits every secrets manager (AWS Secrets Manager: 64 KiB)."""
 
@@ -48,6 +52,7 @@ def read_ring(document: bytes, *, key_set: str, place: str = "") -> KeyRing:
         place: where the bytes came from, for the message (a path, a secret's name).
 
     Raises:
+        RingMoved: the ring is in another store, or on its way here from one.
         StoreCorrupt: not a ring, one of another key set or of a newer version, a field missing or
             malformed, two active keys, a kid twice, or a private member in it; the place is named.
     """
@@ -78,6 +83,9 @@ class _Reader:
             self.fail("", f"not JSON ({type(error).__name__})")
         if not isinstance(data, dict):
             self.fail("", "not a JSON object")
+        if data.get("format") == MOVED_FORMAT and data.get("key_set") == self._key_set:
+            date = data.get("at") if data.get("state") != ARRIVING else None
+            raise RingMoved(self._key_set, self._place[2:-1], str(data.get("store")), date)
         if data.get("format") != FORMAT:
             self.fail("format", f"is not {FORMAT!r}")
         if data.get("version") != VERSION:

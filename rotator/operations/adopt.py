@@ -214,8 +214,8 @@ def _statement(
     if others:
         grace = format_duration(policy.grace_wait)
         said.append(
-            f"{', '.join(others)} stay published until their grace ({grace}) has passed; "
-            "`rotator pin` what somebody else signs with"
+            f"its other keys ({', '.join(others)}) stay published until their grace of {grace} has passed; "
+            "`rotator pin` those that somebody else signs with"
         )
     if key.kind != policy.kind:
         due = ready

@@ -9,6 +9,7 @@ from typing import Final
 
 from rotator.errors import (
     Conflict,
+    RingMoved,
     StoreCorrupt,
 )
 from rotator.evidence import stamp
@@ -18,7 +19,7 @@ from rotator.reconcile.look import Seen, look_at
 from rotator.reconcile.mend import Stalled
 from rotator.reconcile.site import Site
 from rotator.ring import KeyRing
-from rotator.ring_document import MAX_BYTES, read_ring, write_ring
+from rotator.ring_document import read_ring, write_bounded
 from rotator.stores import Stored
 
 Change = Callable[[KeyRing], KeyRing | None]
@@ -74,6 +75,8 @@ class View:
     def _read(self, stored: Stored) -> KeyRing:
         try:
             return read_ring(stored.document, key_set=self.site.key_set, place=self.site.place)
+        except RingMoved:
+            raise
         except StoreCorrupt:
             if self.trusting:
                 raise
@@ -127,11 +130,7 @@ class View:
             StoreUnavailable, StoreDenied: the store did not take it.
         """
         self.fence()
-        ring = replace(self.ring, revision=self.loaded.revision + 1)
-        document = write_ring(ring)
-        while len(document) > MAX_BYTES and ring.history:
-            ring = replace(ring, history=ring.history[len(ring.history) // 2 + 1 :])
-            document = write_ring(ring)
+        ring, document = write_bounded(replace(self.ring, revision=self.loaded.revision + 1))
         self.version = self.site.rings.save(document, replacing=self.version)
         self.site.memory.revision = max(self.site.memory.revision, ring.revision)
         before, self.loaded, self.ring, self.swapped = self.loaded, ring, ring, True
