@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 _LOOKS_AT_A_TIME: Final = 8
-_WHERE: Final = ("address", "address_env", "url", "endpoint_url", "region", "path")
+_WHERE: Final = ("address", "address_env", "url", "endpoint_url", "region", "account_id", "path")
 """Options that say which server, or which directory, a store is; the others say where on it."""
 
 

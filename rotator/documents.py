@@ -15,7 +15,7 @@ from rotator.policy import RotationPolicy
 from rotator.ring import Key, KeyRing
 from rotator.ring_document import format_date
 from rotator.secret import Secret
-from rotator.stores import Document
+from rotator.stores import Document, DocumentKind
 
 SIGNING_FORMAT: Final = "rotator.signing/1"
 VERIFICATION_FORMAT: Final = "rotator.verification/1"
@@ -62,6 +62,11 @@ def jwks_document(ring: KeyRing, policy: RotationPolicy, also: Iterable[Key] = (
         max_age=int(policy.jwks_max_age.total_seconds()),
         stale=int(policy.jwks_stale.total_seconds()),
     )
+
+
+def document_name(key_set: str, kind: DocumentKind) -> str:
+    """Return what a derived document is called in every store: `orders/signing`."""
+    return f"{key_set}/{kind}"
 
 
 def read_json(body: bytes) -> Mapping[str, Any] | None:

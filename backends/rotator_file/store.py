@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rotator.plugin import Report, Role, Scope
+from rotator.plugin import SCRATCH, Report, Role, Scope
 from rotator_file.access import Access
 from rotator_file.documents import FileDocuments
+from rotator_file.erasing import erase
 from rotator_file.material import FileMaterial
 from rotator_file.names import key_set_name
 from rotator_file.rings import FileRings
@@ -58,6 +59,15 @@ class FileStore:
         from rotator_file.inspection import policy
 
         return policy(self.path, role)
+
+    def erase_scratch(self) -> None:
+        """Remove the directory of the key set `rotator-check` with all that is in it.
+
+        Raises:
+            StoreUnavailable, StoreDenied: it may still be there; the lock held for too long.
+        """
+        with self._access.call("scratch.erase", SCRATCH):
+            erase(self._access, SCRATCH)
 
     def close(self) -> None:
         """Do nothing: no file stays open between two calls."""

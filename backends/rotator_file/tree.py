@@ -75,6 +75,11 @@ class Tree:
                 )
             yield directory
 
+    def forget(self, name: str) -> None:
+        """Forget a directory of PATH that was removed on purpose, so that its absence is no alarm."""
+        gone = self.path / name
+        self._seen = {path for path in self._seen if path != gone and gone not in path.parents}
+
     def _root(self, opened: contextlib.ExitStack) -> Directory | None:
         with explained("open", self.path):
             descriptor = self._open(self.path, None)

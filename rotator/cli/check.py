@@ -1,4 +1,4 @@
-"""`rotator check`: configuration, stores, targets, probes and clocks; changes nothing."""
+"""`rotator check`: configuration, stores, targets, probes and clocks; changes nothing but on trial."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ _COLORS: Final = {"ok": "green", "advice": "yellow", "fault": "red"}
 
 @click.command()
 @click.argument("key_sets", metavar="[KEY_SET]...", nargs=-1)
+@click.option(
+    "--write",
+    is_flag=True,
+    help="Write to each store on trial, as the key set rotator-check, and remove it again.",
+)
 @click.pass_obj
-def check(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
+def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) -> int:
     """Look at everything that rotating needs, and change nothing.
 
     Configuration, permissions, every store, key ring, target and probe, the keys' material, and the
     clocks. The exit code is that of the worst fault; advice is none.
     """
-    from rotator.cli.inspecting import inspect_key_set, inspect_store
+    from rotator.cli.inspecting import inspect_key_set, inspect_store, try_store
+    from rotator.settings.scopes import stores_of
 
     session = Session(options, level="error")
     names = session.chosen(key_sets)
@@ -41,14 +47,18 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
         [_sound(f"{session.settings.source}, {count} key set{'s' if count != 1 else ''}")],
     )
     with session.assembly() as assembly:
-        stores = {session.settings.key_sets[name].store for name in names}
+        # Without a word on key sets, a store that none of them uses yet is looked at as well.
+        stores = stores_of(session.settings, names) if key_sets else session.settings.stores
         for store in sorted(stores):
-            take(f"store {store}", inspect_store(assembly, store))
+            take(f"store {store}", inspect_store(assembly, store, names))
+            if write:
+                take(f"store {store}", try_store(assembly, store, names))
         for name in names:
             take(f"key set {name}", inspect_key_set(assembly, name))
     code = worst([item["exit_code"] for item in found])
     faults = sum(item["level"] == "fault" for item in found)
-    console.say(f"{faults or 'no'} fault{'s' if faults > 1 else ''} found, nothing was changed")
+    changed = "nothing was changed but on trial" if write else "nothing was changed"
+    console.say(f"{faults or 'no'} fault{'s' if faults > 1 else ''} found, {changed}")
     console.document({"format": FORMAT, "findings": found, "exit_code": code})
     return code
 

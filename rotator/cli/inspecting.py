@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from rotator.assemble import Assembly
 from rotator.calendar import remembered
 from rotator.cli.amiss import lacking, nobody_rotates, with_lateness
+from rotator.cli.exercising import Trial
 from rotator.cli.reading import kinds_of, ring_of, suspicion
 from rotator.errors import RotatorError, StoreError
 from rotator.inspection import Finding, Inspectable
@@ -21,24 +22,35 @@ from rotator.reconcile.gather import refuse_misfit
 from rotator.reconcile.look import Seen, look_at, witness_of
 from rotator.reconcile.site import Site
 from rotator.ring import Key, KeyRing, Phase
+from rotator.settings.scopes import scopes_of, trial_scope
 from rotator.stores import ServerTime
 
 _TESTED: Final = (Phase.PENDING, Phase.ACTIVE)
 
 
-def inspect_store(assembly: Assembly, name: str) -> Iterator[Finding]:
-    """Open a store and let it say what it may do and what it advises."""
+def inspect_store(assembly: Assembly, name: str, key_sets: Collection[str]) -> Iterator[Finding]:
+    """Open a store and let it say what it may do for these key sets, and what it advises."""
     try:
         store = assembly.store(name)
         if not isinstance(store, Inspectable):
             yield Finding("ok", "opened; its backend has no inspection")
             return
-        report = store.inspect()
+        report = store.inspect(scopes_of(assembly.settings, name, key_sets))
     except RotatorError as error:
         yield _fault(error)
         return
     yield from report.findings
     yield from _clock(assembly, f"the store {name}", report.server_time)
+
+
+def try_store(assembly: Assembly, name: str, key_sets: Collection[str]) -> Iterator[Finding]:
+    """Write to a store on trial what these key sets have there, and remove it again."""
+    scope = trial_scope(scopes_of(assembly.settings, name, key_sets))
+    try:
+        trial = Trial(assembly.store(name), scope, assembly.clock.now())
+    except RotatorError:
+        return  # `inspect_store` said why
+    yield from trial.run()
 
 
 def inspect_key_set(assembly: Assembly, name: str) -> Iterator[Finding]:
@@ -55,9 +67,15 @@ def inspect_key_set(assembly: Assembly, name: str) -> Iterator[Finding]:
         return
     yield from _ring(site, ring)
     yield from _neglect(site, ring)
-    looks = [look_at(target, ring, site.keys, site.clock) for target in site.targets]
-    for seen in looks:
-        yield from _target(site, ring, seen)
+    looks = []
+    for target in site.targets:
+        try:
+            looks.append(seen := look_at(target, ring, site.keys, site.clock))
+        except RotatorError as error:
+            # A fault of the configuration: a store without documents, an SDK that is not there.
+            yield _fault(error)
+        else:
+            yield from _target(site, ring, seen)
     if ring.revision == 0:
         yield from _first_run(site, looks)
     for key in ring.in_phase(*_TESTED):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rotator.delivery.flaws import flaw
 from rotator.delivery.payload import FORMATS, members, origin
+from rotator.documents import document_name
 from rotator.errors import ConfigError, StoreCorrupt
 from rotator.observed import DRIFT
 from rotator.stores import (
@@ -107,8 +108,3 @@ class StoreDocument:
                 hint="name another store, or deliver it as files",
             )
         return documents
-
-
-def document_name(key_set: str, kind: DocumentKind) -> str:
-    """Return what a derived document is called in every store: `orders/signing`."""
-    return f"{key_set}/{kind}"

@@ -1,0 +1,107 @@
+"""`rotator policy`: the least-privilege policy of a role, in the secrets manager's own language."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from rotator.cli.session import Session
+from rotator.errors import UsageError
+from rotator.inspection import Inspectable, Role, Scope
+from rotator.stores import DocumentKind
+
+FORMAT: Final = "rotator.policy/1"
+_READS: Final = {
+    Role.SIGNER: DocumentKind.SIGNING,
+    Role.VERIFIER: DocumentKind.VERIFICATION,
+    Role.JWKS_READER: DocumentKind.JWKS,
+}
+
+
+@click.command()
+@click.argument("store", metavar="STORE")
+@click.argument("key_sets", metavar="[KEY_SET]...", nargs=-1)
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice([role.value for role in Role]),
+    help="Who it is for: rotator itself, or who reads one of its documents.",
+)
+@click.option(
+    "--scratch",
+    is_flag=True,
+    help="Let the rotator write on trial, too: `rotator check --write` needs it.",
+)
+@click.pass_obj
+def policy(
+    options: dict[str, Any], store: str, key_sets: tuple[str, ...], role: str, *, scratch: bool
+) -> int:
+    """Print what a role must be allowed in a store, and nothing more.
+
+    In the secrets manager's own language, for the key sets that have something in this store. Nothing is
+    read there, and nothing is changed.
+    """
+    from rotator.settings.scopes import trial_scope
+
+    session = Session(options)
+    name, wanted = _known(session, store), Role(role)
+    chosen = session.chosen(key_sets) if key_sets else ()
+    scopes = _scopes(session, name, chosen, wanted)
+    if scratch and wanted is Role.ROTATOR:
+        scopes = (*scopes, trial_scope(scopes))
+    with session.assembly() as assembly:
+        opened = assembly.store(name)
+        if not isinstance(opened, Inspectable):
+            backend = session.settings.stores[name].backend
+            raise UsageError(
+                f"the backend {backend} of the store {name} prints no policies",
+                hint="its documentation says which rights it takes",
+            )
+        text = opened.policy(wanted, scopes)
+    console = session.console
+    console.say(text.rstrip("\n"))
+    console.document(
+        {
+            "format": FORMAT,
+            "store": name,
+            "role": wanted.value,
+            "key_sets": [scope.key_set for scope in scopes],
+            "policy": text,
+        }
+    )
+    return 0
+
+
+def _known(session: Session, store: str) -> str:
+    stores = session.settings.stores
+    if store in stores:
+        return store
+    from rotator.settings.faults import nearest
+
+    close = nearest(store, stores)
+    meant = close if close.startswith("; did") else ""
+    raise UsageError(
+        f"the configuration has no store {store!r}{meant}", hint=f"it has {', '.join(stores)}"
+    )
+
+
+def _scopes(
+    session: Session, store: str, key_sets: list[str] | tuple[()], role: Role
+) -> tuple[Scope, ...]:
+    from rotator.settings.scopes import scopes_of
+
+    scopes = scopes_of(session.settings, store, key_sets)
+    missing = [name for name in key_sets if name not in {scope.key_set for scope in scopes}]
+    if missing:
+        raise UsageError(
+            f"key set {missing[0]} has nothing in the store {store}",
+            hint=f"its ring is in {session.settings.key_sets[missing[0]].store}; `rotator config show {missing[0]}` shows where its documents are",
+        )
+    kind = _READS.get(role)
+    if kind is not None and not any(f"{item.key_set}/{kind}" in item.documents for item in scopes):
+        session.console.tell(
+            f"rotator: no key set has its {kind} document in the store {store}: add "
+            f"`{{to: store, store: {store}}}` where it is to be read"
+        )
+    return scopes

@@ -1,0 +1,50 @@
+"""What each key set of a configuration has in a store: what `check` looks at, and what policies are printed for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from rotator.documents import document_name
+from rotator.inspection import SCRATCH, Scope
+from rotator.settings.result import Settings
+from rotator.stores import DocumentKind
+
+
+def scopes_of(settings: Settings, store: str, key_sets: Collection[str] = ()) -> tuple[Scope, ...]:
+    """Return the scopes of a store, in the order of the configuration. Pure.
+
+    Args:
+        key_sets: which key sets count; all when empty. One that has nothing in the store has no scope.
+    """
+    return tuple(_scopes(settings, store, key_sets or settings.key_sets))
+
+
+def stores_of(settings: Settings, key_sets: Collection[str]) -> tuple[str, ...]:
+    """Return the stores in which key sets have their ring, or a document; in the order of the configuration."""
+    chosen = [settings.key_sets[name] for name in key_sets]
+    used = {item.store for item in chosen}
+    used |= {target.store for item in chosen for target in item.documents}
+    return tuple(name for name in settings.stores if name in used)
+
+
+def trial_scope(scopes: Collection[Scope]) -> Scope:
+    """Return what `check --write` writes in a store with these scopes: what key sets have there, and no more."""
+    if not scopes:
+        return Scope(SCRATCH, documents=(document_name(SCRATCH, DocumentKind.SIGNING),))
+    kinds = {name.rpartition("/")[2] for scope in scopes for name in scope.documents}
+    return Scope(
+        SCRATCH,
+        ring=any(scope.ring for scope in scopes),
+        documents=tuple(f"{SCRATCH}/{kind}" for kind in sorted(kinds)),
+    )
+
+
+def _scopes(settings: Settings, store: str, key_sets: Collection[str]) -> Iterator[Scope]:
+    for name, item in settings.key_sets.items():
+        if name not in key_sets:
+            continue
+        kinds = [target.document for target in item.documents if target.store == store]
+        ring = item.store == store
+        if ring or kinds:
+            documents = tuple(document_name(name, kind) for kind in kinds)
+            yield Scope(name, item.policy.max_keys, ring=ring, documents=documents)
