@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from rotator.stores import Store, find_backend
 from tests.servers import RunningServer, running
 from tests.servers.exchange import Request
 from tests.servers.proxy import Proxy
+from tests.servers_e2e.leftovers import LOCATORS
 
 REMOTE: Final = ("aws", "conjur", "vault")
 
@@ -205,7 +206,7 @@ class Ground:
             assert material.get(key["locator"], kid) is not None, f"{kid} is lost"
         # A discarded key stays until its creator, were it only stalled, can write no more (decision 0005).
         known = {str(key.get("locator")) for key in ring["keys"]}
-        assert set(LOCATORS[self.backend](self)) <= known, "an orphan"
+        assert LOCATORS[self.backend](self) <= known, "an orphan"
         _, jwks = self.documents()
         assert jwks is not None
         assert {key["kid"] for key in json.loads(jwks)["keys"]} == set(published)
@@ -214,12 +215,3 @@ class Ground:
 
 
 _PUBLISHED: Final = {"active", "pending", "retiring"}
-
-
-def _files(ground: Ground) -> list[str]:
-    folder = ground.path / "store" / ground.name / "material"
-    return [path.stem for path in folder.iterdir()]
-
-
-LOCATORS: dict[str, Callable[[Ground], list[str]]] = {"file": _files}
-"""By backend: the locators at which the server really holds material, asked by its own API."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import pytest
 from tests.campaign.processes import Daemon, ended, free_port, until
 from tests.servers import MODULES, RunningServer
 from tests.servers.proxy import Proxy
-from tests.servers_e2e.ground import IMPATIENT, LOCATORS, REMOTE, SLOW, Ground, is_write
+from tests.servers_e2e.ground import IMPATIENT, REMOTE, SLOW, Ground, is_write
+from tests.servers_e2e.leftovers import LOCATORS
 from tests.servers_e2e.warm import Warm
 
 POLICY = SLOW | {"resync": "500ms"}
@@ -42,11 +44,20 @@ def jwks(ground: Ground) -> bytes:
         return content
 
 
+@contextlib.contextmanager
+def log_kept(daemon: Daemon, ground: Ground) -> Iterator[None]:
+    """Leave what the daemon said beside its files, for whoever looks into a failure."""
+    try:
+        yield
+    finally:
+        (ground.path / "daemon.log").write_bytes(b"".join(daemon.err.lines))
+
+
 @pytest.mark.slow
 def test_restarted_empty(ground: Ground, warm: Warm) -> None:
     """Degraded with a clear message; nothing minted; the JWKS still served, by the daemon and after it."""
     daemon = Daemon(ground.config, level="debug")
-    with ended(daemon):
+    with ended(daemon), log_kept(daemon, ground):
         daemon.wait_for("key.delivered")
         until(lambda: len(ground.kids("pending")) == 1)
         until(lambda: ground.documents()[1] == jwks(ground))
