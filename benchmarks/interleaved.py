@@ -75,3 +75,8 @@ def race(contenders: Sequence[Contender], rounds: int, directory: Path) -> None:
 def rotator(*words: str) -> list[str]:
     """The real command."""
     return [sys.executable, "-P", "-m", "rotator", *words]
+
+
+def python(script: str, *arguments: str) -> list[str]:
+    """A script for the interpreter that runs this."""
+    return [sys.executable, "-P", "-c", script, *arguments]
