@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, str]] = {
     "pin": "Keep a key published.",
     "unpin": "Let a pinned key go.",
     "recover": "Bring a stopped key set back.",
+    "policy": "Print what a role must be allowed in a store.",
     "config": "Show, validate, or describe the configuration.",
 }
 
