@@ -28,28 +28,17 @@ _READS: Final = {
     type=click.Choice([role.value for role in Role]),
     help="Who it is for: rotator itself, or who reads one of its documents.",
 )
-@click.option(
-    "--scratch",
-    is_flag=True,
-    help="Let the rotator write on trial, too: `rotator check --write` needs it.",
-)
 @click.pass_obj
-def policy(
-    options: dict[str, Any], store: str, key_sets: tuple[str, ...], role: str, *, scratch: bool
-) -> int:
+def policy(options: dict[str, Any], store: str, key_sets: tuple[str, ...], role: str) -> int:
     """Print what a role must be allowed in a store, and nothing more.
 
     In the secrets manager's own language, for the key sets that have something in this store. Nothing is
     read there, and nothing is changed.
     """
-    from rotator.settings.scopes import trial_scope
-
     session = Session(options)
     name, wanted = _known(session, store), Role(role)
     chosen = session.chosen(key_sets) if key_sets else ()
     scopes = _scopes(session, name, chosen, wanted)
-    if scratch and wanted is Role.ROTATOR:
-        scopes = (*scopes, trial_scope(scopes))
     with session.assembly() as assembly:
         opened = assembly.store(name)
         if not isinstance(opened, Inspectable):

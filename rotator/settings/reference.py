@@ -71,7 +71,8 @@ def _rows(prefix: str, model: type[BaseModel], condition: str = "") -> Iterator[
 def _chosen_by(member: type[BaseModel]) -> str:
     for name, field in member.model_fields.items():
         if get_origin(field.annotation) is Literal:
-            return f"(`{name}: {get_args(field.annotation)[0]}`) "
+            tags = " or ".join(f"`{tag}`" for tag in get_args(field.annotation))
+            return f"(`{name}` {tags}) "
     return ""
 
 

@@ -46,6 +46,7 @@ def test_every_command_in_one_life(bench: Bench) -> None:
     answer("revoke", coming, "--reason", "a test")
     answer("revoke", current, "--reason", "a test", "--yes")
     answer("recover", "--clock", "--yes")
+    answer("policy", "local", "--role", "signer")
     answer("rollback")  # refused, and says so in its JSON
     assert called == set(COMMANDS) - {"run", "serve"}
 
