@@ -27,6 +27,18 @@ def ring_of(site: Site) -> KeyRing:
     return read_ring(stored.document, key_set=site.key_set, place=site.place)
 
 
+def document_of(site: Site) -> tuple[bytes, KeyRing]:
+    """Return the bytes of the ring, and what they say.
+
+    Raises:
+        StoreCorrupt: there is none; and as `ring_of`.
+    """
+    stored = site.rings.load()
+    if stored is None:
+        raise no_ring(site)
+    return stored.document, read_ring(stored.document, key_set=site.key_set, place=site.place)
+
+
 def needed_ring(site: Site) -> KeyRing:
     """Return the ring, which must be there.
 
@@ -35,12 +47,17 @@ def needed_ring(site: Site) -> KeyRing:
     """
     ring = ring_of(site)
     if ring.revision == 0:
-        raise StoreCorrupt(
-            f"key set {site.key_set} has no ring at {site.place}",
-            hint=f"`rotator rotate {site.key_set}` makes its first key; if it had keys before, "
-            f"`rotator recover {site.key_set} --ring FILE` brings its ring back",
-        )
+        raise no_ring(site)
     return ring
+
+
+def no_ring(site: Site) -> StoreCorrupt:
+    """Say that a ring that must be there is not."""
+    return StoreCorrupt(
+        f"key set {site.key_set} has no ring at {site.place}",
+        hint=f"`rotator rotate {site.key_set}` makes its first key; if it had keys before, "
+        f"`rotator recover {site.key_set} --ring FILE` brings its ring back",
+    )
 
 
 def kinds_of(site: Site) -> dict[str, DocumentKind]:

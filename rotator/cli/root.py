@@ -23,17 +23,23 @@ COMMANDS: Final[dict[str, str]] = {
     "history": "Show what happened to each key.",
     "revoke": "Take keys out at once.",
     "rollback": "Let the previous key sign again.",
-    "hold": "Stop creating, promoting and retiring.",
+    "hold": "Stop creating, promoting and retiring, until `release`.",
     "release": "End a hold.",
-    "pin": "Keep a key published.",
+    "pin": "Keep a key published, until `unpin`.",
     "unpin": "Let a pinned key go.",
     "recover": "Bring a stopped key set back.",
+    "export": "Print the ring, for a backup.",
+    "adopt": "Take a live key into a new ring.",
+    "move": "Carry key sets to another store.",
     "policy": "Print what a role must be allowed in a store.",
     "config": "Show, validate, or describe the configuration.",
 }
 
 # Commands that live together in one module.
 _MODULES: Final = {"release": "hold", "unpin": "pin"}
+
+# Commands that stand on the line of another in `rotator --help`, which fits one screen.
+_WITH: Final = {"hold": "release", "pin": "unpin"}
 
 _OPTIONS: Final = """\
 Options, before or after a command; `rotator COMMAND --help` shows its own:
@@ -76,7 +82,9 @@ class LazyGroup(click.Group):
         """Write the help by hand: all of it on one screen of 80 × 24."""
         formatter.write(f"Usage: {ctx.command_path} [OPTIONS] COMMAND [ARGS]...\n")
         for name, line in COMMANDS.items():
-            formatter.write(f"  {name:<10}{line}\n")
+            if name not in _WITH.values():
+                both = f"{name}, {_WITH[name]}" if name in _WITH else name
+                formatter.write(f"  {both:<15}{line}\n")
         formatter.write(_OPTIONS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from rotator.errors import Conflict, UsageError
 from rotator.plan import next_step
@@ -15,6 +15,7 @@ from rotator.reconcile.view import View
 from rotator.ring import ENDED, Key, KeyRing
 
 _TRIES: Final = 10
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def carry_on(view: View) -> Outcome:
     return finish(view, step, {})
 
 
-def again_on_conflict(once: Callable[[], Done]) -> Done:
+def again_on_conflict(once: Callable[[], _T]) -> _T:
     """Do something, and begin anew when somebody else was faster.
 
     Raises:
