@@ -75,12 +75,14 @@ class Observed:
         suspicious: why this host's clock is not to be trusted; empty when it is.
         confirmed: True when a server elsewhere, or an operator, confirmed this host's clock.
         creating_idle: by kid, how long this process has seen somebody else's `creating` key unchanged.
+        stuck: steps (what they do, and the kid) that failed in this tick without any effect.
     """
 
     sightings: Mapping[str, Sighting] = field(default_factory=dict)
     suspicious: str = ""
     confirmed: bool = False
     creating_idle: Mapping[str, timedelta] = field(default_factory=dict)
+    stuck: frozenset[tuple[str, str]] = frozenset()
 
     def announcing(self) -> Iterator[tuple[str, Sighting]]:
         """Yield the targets through which verifiers learn of a key: publications, probes, verification documents."""

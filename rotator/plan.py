@@ -7,6 +7,7 @@ do, it returns what is being waited for, with its reason. Each rule looks at one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from rotator import rules
@@ -29,13 +30,17 @@ def next_step(ring: KeyRing, policy: RotationPolicy, now: datetime, observed: Ob
         observed: what was seen after the ring was loaded.
     """
     situation = Situation(ring, ring.in_force(policy), now, observed)
-    waits = []
+    waits, stuck = [], []
     for rule in _rules(observed):
         for step in rule(situation):
-            if step.do is not Do.WAIT:
+            if step.do is Do.WAIT:
+                waits.append(step)
+            elif (step.do, step.kid) in observed.stuck:
+                # One thing that a store refuses to do must not end all rotation: on with what comes next.
+                stuck.append(replace(step, do=Do.WAIT, detail="it failed just now", blocked=True))
+            else:
                 return step
-            waits.append(step)
-    return min(waits, key=_most_telling)
+    return min(waits or stuck, key=_most_telling)
 
 
 def waiting_for(

@@ -94,7 +94,9 @@ def creating(s: Situation) -> Iterator[Step]:
     """Somebody else's creation is waited for, then taken over."""
     for key in s.ring.in_phase(Phase.CREATING):
         if key.reason == ADOPTION:
-            yield s.blocked(Reason.ADOPTING, key.kid, key.created_at, "its adoption is not finished")
+            yield s.blocked(
+                Reason.ADOPTING, key.kid, key.created_at, "its adoption is not finished"
+            )
             continue
         idle = s.observed.creating_idle.get(key.kid, timedelta(0))
         left = s.policy.create_timeout - idle

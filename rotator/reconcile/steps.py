@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rotator import transitions
-from rotator.errors import RotatorError, StoreCorrupt, StoreError
+from rotator.errors import RotatorError, StoreCorrupt, StoreError, StoreUnavailable
 from rotator.keys import NewKey
 from rotator.reconcile.mend import Stalled
 from rotator.reconcile.view import View, update
-from rotator.ring import Key, KeyRing, Phase
+from rotator.ring import ENDED, Key, KeyRing, Phase
 from rotator.step import Do, Reason, Step
 
 if TYPE_CHECKING:
@@ -52,8 +53,12 @@ def begin_creation(view: View, why: Reason) -> NewKey:
             f"a new key of key set {site.key_set} has the kid of an earlier one",
             hint="the random source of this host repeats itself (a restored snapshot?); nothing was written",
         )
+    try:
+        locator = site.material.allocate(new.kid, view.ring.locators)
+    except StoreError:
+        site.memory.spare = new
+        raise
     at = view.date()
-    locator = site.material.allocate(new.kid, view.ring.locators)
     key = Key(
         new.kid, kind.algorithm, kind.size, Phase.CREATING, locator, at, new.public, new.check
     )
@@ -96,36 +101,55 @@ def discard_unfit(view: View, kids: Iterable[str]) -> None:
 
 
 def _create(view: View, step: Step) -> dict[str, RotatorError]:
-    new = begin_creation(view, step.reason)
+    before = view.ring
+    try:
+        new = begin_creation(view, step.reason)
+    except StoreError as error:
+        if view.ring is not before:
+            raise
+        _stuck(view, (step.do, step.kid))  # the store has no place for its material
+        return {"material": error}
     key = view.ring.find(new.kid)
     if key is None or key.locator is None:
         return {}
     try:
         view.fence()
         view.site.material.put(key.locator, key.kid, new.material)
-        return _settle(view, key, SELF_TEST_FAILED)
+        _settle(view, key, _test(view, key), SELF_TEST_FAILED)
     except StoreError as error:
         # The ring says `creating`; whoever comes next takes it over or discards it.
         return {"material": error}
+    return {}
 
 
 def _take_over(view: View, step: Step) -> dict[str, RotatorError]:
     key = view.ring.find(step.kid)
+    if key is None:
+        return {}
     try:
-        return {} if key is None else _settle(view, key, step.reason.value)
+        tested = _test(view, key)
     except StoreError as error:
+        _stuck(view, (step.do, step.kid))
         return {"material": error}
+    _settle(view, key, tested, step.reason.value)
+    return {}
 
 
-def _settle(view: View, key: Key, absent: str) -> dict[str, RotatorError]:
-    """A `creating` key becomes `pending` if its material proves good, else it is discarded.
+def _test(view: View, key: Key) -> tuple[bool, bool]:
+    """Return whether a key's material proves good, and whether there is any. Raises as `self_test`."""
+    good = self_test(view, key)
+    return good, good or _has_material(view, key)
+
+
+def _settle(view: View, key: Key, tested: tuple[bool, bool], absent: str) -> None:
+    """A `creating` key becomes `pending` if its material proved good, else it is discarded.
 
     Args:
         absent: why it is discarded when there is no material at all. Where its creator died before
             writing any, nothing has failed, and the next creation need not wait (rule 3).
     """
-    good = self_test(view, key)
-    why = SELF_TEST_FAILED if good or _has_material(view, key) else absent
+    good, there = tested
+    why = SELF_TEST_FAILED if there else absent
 
     def change(ring: KeyRing) -> KeyRing | None:
         found = ring.find(key.kid)
@@ -137,7 +161,6 @@ def _settle(view: View, key: Key, absent: str) -> dict[str, RotatorError]:
 
     if update(view, change) and not good:
         _destroy_early(view, key)
-    return {}
 
 
 def _promote(view: View, step: Step) -> dict[str, RotatorError]:
@@ -179,13 +202,23 @@ def _destroy(view: View, step: Step) -> dict[str, RotatorError]:
         view.fence()
         if key.locator is not None:
             view.site.material.destroy(key.locator, key.kid)
+    except Stalled:
+        raise
+    except StoreUnavailable as error:
+        # It is not asked for the others either: each of them would take as long to fail.
+        _stuck(view, *((Do.DESTROY, item.kid) for item in view.ring.in_phase(*ENDED)))
+        return {"material": error}
     except StoreError as error:
-        if view.ring != view.loaded:
-            view.swap()
+        _stuck(view, (Do.DESTROY, key.kid))
         return {"material": error}
     view.ring = transitions.destroyed(view.ring, key.kid, view.date())
     view.swap()
     return {}
+
+
+def _stuck(view: View, *steps: tuple[str, str]) -> None:
+    """Note steps, by what they do and their kids, that failed without any effect: the tick goes on."""
+    view.observed = replace(view.observed, stuck=view.observed.stuck.union(steps))
 
 
 def _discarded(view: View, ring: KeyRing, kid: str, why: str) -> KeyRing:

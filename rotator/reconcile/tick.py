@@ -31,12 +31,17 @@ def tick(site: Site) -> Outcome:
     """
     view = look_around(site)
     refuse_misfit(view.ring, site)
-    step = next_step(view.ring, site.policy, view.now, view.observed)
     failures: dict[str, RotatorError] = {}
-    if step.do is not Do.WAIT:
+    while True:
+        step = next_step(view.ring, site.policy, view.now, view.observed)
+        if step.do is Do.WAIT:
+            if view.ring != view.loaded:
+                view.swap()
+            break
         from rotator.reconcile.steps import execute  # a tick with nothing to do never needs it
 
-        failures = execute(view, step)
-    elif view.ring != view.loaded:
-        view.swap()
+        failed = execute(view, step)
+        failures = {**failed, **failures}
+        if (step.do, step.kid) not in view.observed.stuck:
+            break
     return finish(view, step, failures)

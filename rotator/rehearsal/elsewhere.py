@@ -117,9 +117,11 @@ class Way:
 
     Attributes:
         reuses: True when a place whose material was destroyed may take another key's.
+        looks: how often "not there" must be said in a row.
     """
 
     reuses = False
+    looks = _STALE_READS + 1
 
     def __init__(self, store: Elsewhere, gate: Gate) -> None:
         self.store = store
@@ -149,6 +151,18 @@ class Way:
             found = act()
         self.gate()
         return found
+
+    def read_surely(self, act: Callable[[], _T | None]) -> _T | None:
+        """The same, but "not there" is believed only when it is said again and again.
+
+        A name that was just made may not be found at once, and whoever believes that discards a good key,
+        or takes material for destroyed that is only about to be seen.
+        """
+        for _ in range(self.looks):
+            found = self.read(act)
+            if found is not None:
+                return found
+        return None
 
     def write(self, act: Callable[[], _T], *, destroys: bool = False) -> _T:
         """Make one call that changes something.

@@ -7,6 +7,7 @@ moved from the version that the mover names, or not at all. (`VersionStages`, `C
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +20,6 @@ from rotator.rehearsal.objects import Kept, Refused, Value
 from rotator.rehearsal.pauses import Gate
 
 _UNLABELLED: Final = 10  # versions without a label that are kept; AWS keeps about a hundred
-_LOOKS: Final = 3  # a name that was just made may not be found at once
 
 
 class Blocked(Refused):
@@ -116,15 +116,11 @@ class LabelWay(Way):
     store: LabelStore
 
     def head(self, name: str) -> tuple[Value, str] | None:
-        """Return the current version; "not found" is believed only when it is said again and again."""
+        """Return the current version; nothing for a name that is blocked."""
         try:
-            for _ in range(_LOOKS):
-                found = self.read(lambda: self.store.get(name))
-                if found is not None:
-                    return found
+            return self.read_surely(lambda: self.store.get(name))
         except Blocked:
             return None, "blocked"
-        return None
 
     def replace(self, name: str, value: Value, replacing: str | None, nonce: str) -> str:
         """Stage a version, then move the label from the base; the version's name follows from both."""
@@ -161,4 +157,5 @@ class LabelWay(Way):
     def _erase(self, name: str, kid: str) -> None:
         found = self.head(name)
         if found is not None and isinstance(found[0], Kept) and found[0].kid == kid:
-            self.write(lambda: self.store.delete(name), destroys=True)
+            with contextlib.suppress(Refused):  # what was read was old: it is deleted already
+                self.write(lambda: self.store.delete(name), destroys=True)

@@ -80,7 +80,7 @@ class NumberWay(Way):
 
     def head(self, name: str) -> tuple[Value, str] | None:
         """Return the newest version."""
-        return self.read(lambda: self.store.get(name))
+        return self.read_surely(lambda: self.store.get(name))
 
     def replace(self, name: str, value: Value, replacing: str | None, nonce: str) -> str:
         """Write a version over the one that is named; after a lost answer, look whether it is there."""

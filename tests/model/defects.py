@@ -275,4 +275,16 @@ DEFECTS: tuple[Defect, ...] = (
         instead(steps, "begin_creation", faulty.spare_kept),
         stores.a_creation_whose_answer_was_lost,
     ),
+    Defect(
+        "what cannot be destroyed ends all rotation",
+        "promise: the other half",
+        instead(steps, "_stuck", lambda *_: None),
+        stores.a_store_that_lets_nobody_destroy,
+    ),
+    Defect(
+        "what was seen is lost when there is no place for a new key",
+        "promise: the other half",
+        instead(steps, "_stuck", lambda *_: None),
+        stores.slots_that_run_out,
+    ),
 )
