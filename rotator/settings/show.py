@@ -78,7 +78,8 @@ class Resolved:
             if isinstance(value, BaseModel):
                 yield from self._options(value, (*base, name))
             elif value is not None or origin != "default":
-                hidden = _is_secret(name, value) or origin.endswith("_FILE")
+                from_file = origin.endswith("_FILE") and not name.endswith("_file")
+                hidden = from_file or _is_secret(name, value)
                 yield (*base, name), HIDDEN if hidden else _option(field, value), origin
 
     def _key_set(
