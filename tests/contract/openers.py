@@ -10,6 +10,15 @@ from rotator.testing.contract import Place
 from tests.servers import running
 
 
+def _aws(scratch: Path) -> Place:
+    # Each racer takes half a second of a core to load the SDK.
+    return Place.of_backend("aws", running("aws").settings(f"contract/{scratch.name}"), racers=5)
+
+
+def _conjur(scratch: Path) -> Place:
+    return Place.of_backend("conjur", running("conjur").settings(f"contract/{scratch.name}"))
+
+
 def _file(scratch: Path) -> Place:
     return Place.of_backend("file", {"path": str(scratch / "keys"), "lock_timeout": "60s"})
 
@@ -21,6 +30,8 @@ def _vault(scratch: Path) -> Place:
 
 
 OPENERS: Final[dict[str, Callable[[Path], Place]]] = {
+    "aws": _aws,
+    "conjur": _conjur,
     "file": _file,
     "vault": _vault,
 }

@@ -39,12 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with server:
         _say(f"listening on {server.url}")
         while (heard := signal.sigwait(waited)) not in (signal.SIGINT, signal.SIGTERM):
-            if heard == signal.SIGHUP:
-                server.forget_everything()
-            elif heard == signal.SIGUSR1:
-                server.expire_tokens()
-            else:
-                server.read_only = not server.read_only
+            _heed(server, heard)
+
+
+def _heed(server: ConjurServer, heard: int) -> None:
+    if heard == signal.SIGHUP:
+        server.forget_everything()
+        _say("forgot every value")
+    elif heard == signal.SIGUSR1:
+        server.expire_tokens()
+        _say("no token is good any more")
+    else:
+        server.read_only = not server.read_only
+        _say(f"{'refuses' if server.read_only else 'takes'} writes")
 
 
 def _parser() -> argparse.ArgumentParser:
