@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotator.plugin import Backend, Store
+from rotator.plugin import Backend, BackendMissing, Store
 
 if TYPE_CHECKING:
     from rotator_aws.settings import AwsSettings
@@ -23,7 +23,14 @@ def _settings() -> type[AwsSettings]:
 
 
 def _open(settings: AwsSettings) -> Store:
-    from rotator_aws.store import AwsStore
+    try:
+        from rotator_aws.store import AwsStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0].startswith("rotator"):
+            raise
+        raise BackendMissing(
+            "the AWS SDK is not installed", hint="pip install 'jwks-rotator[aws]'"
+        ) from error
 
     return AwsStore(settings)
 

@@ -1,0 +1,193 @@
+"""HTTP for the SDK, bounded in time whatever the other side does.
+
+botocore bounds each single read of a socket, so a server that sends one byte a second would hold a call for
+hours. Here a watchdog ends the connection once a whole exchange has had its time. Requests reach this module
+by botocore's `before-send` event, which is made for sending them by other means.
+
+Imported only when a store is opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+from urllib.parse import urlsplit
+
+import botocore.awsrequest  # noqa: TID253  # see above
+import botocore.httpsession  # noqa: TID253
+from botocore.exceptions import ReadTimeoutError  # noqa: TID253
+from botocore.utils import get_environ_proxies  # noqa: TID253
+
+if TYPE_CHECKING:
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+
+_CONNECTIONS: Final = 16  # kept open to one host; a busier moment opens more and closes them again
+_LOCAL: Final = threading.local()
+
+
+class _Exchange:
+    """One request and its answer: ends its connections when the time is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self.over = False
+        self._lock = threading.Lock()
+        self._held: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        _LOCAL.exchange = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _LOCAL.exchange = None
+        self._timer.cancel()
+        with self._lock:
+            for held in self._held:
+                held.close()
+            self._held.clear()
+
+    def hold(self, connection: socket.socket) -> None:
+        """Remember a connection by a descriptor of its own: wrapping it in TLS takes away the first."""
+        held = socket.socket(fileno=os.dup(connection.fileno()))
+        with self._lock:
+            self._held.append(held)
+            if self.over:
+                _shut(held)
+
+    def _end(self) -> None:
+        with self._lock:
+            self.over = True
+            for held in self._held:
+                _shut(held)
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _hold(connection: socket.socket | None) -> None:
+    exchange: _Exchange | None = getattr(_LOCAL, "exchange", None)
+    if exchange is not None and connection is not None and connection.fileno() >= 0:
+        exchange.hold(connection)
+
+
+class _Watched:
+    """What makes a connection of the SDK known to the exchange that uses it."""
+
+    sock: socket.socket | None
+
+    def _new_conn(self) -> socket.socket:
+        connection = cast("socket.socket", super()._new_conn())  # type: ignore[misc]
+        _hold(connection)
+        return connection
+
+    def request(self, *arguments: Any, **keywords: Any) -> Any:
+        _hold(self.sock)  # one that was kept open
+        return super().request(*arguments, **keywords)  # type: ignore[misc]
+
+
+class _Http(_Watched, botocore.awsrequest.AWSHTTPConnection):  # type: ignore[misc]
+    pass
+
+
+class _Https(_Watched, botocore.awsrequest.AWSHTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+class _HttpPool(botocore.awsrequest.AWSHTTPConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _Http
+
+
+class _HttpsPool(botocore.awsrequest.AWSHTTPSConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _Https
+
+
+class _Session(botocore.httpsession.URLLib3Session):  # type: ignore[misc]
+    """The SDK's connection pools to one host, with watched connections."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self._pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        self._manager.pool_classes_by_scheme = self._pool_classes_by_scheme
+
+
+class Transport:
+    """Sends the requests of every client of one store, over connections that it keeps open.
+
+    Args:
+        connect_timeout: seconds in which a connection must be made.
+        read_timeout: seconds in which one call must be answered, whole.
+        verify: a file of CA certificates, or True for those of the SDK.
+    """
+
+    def __init__(
+        self, *, connect_timeout: float, read_timeout: float, verify: Path | str | bool
+    ) -> None:
+        self._timeouts = (connect_timeout, read_timeout)
+        self._verify = str(verify) if isinstance(verify, Path) else verify
+        self._lock = threading.Lock()
+        self._sessions: dict[tuple[int, str, str], _Session] = {}
+
+    @property
+    def sent(self) -> float:
+        """When this thread last began to send a request, by the monotonic clock."""
+        return float(getattr(_LOCAL, "sent", time.monotonic()))
+
+    def send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        """Send one prepared request and return the whole answer; a handler of `before-send`.
+
+        Raises:
+            HTTPClientError: as botocore's own sessions do, which clients expect.
+        """
+        session = self._session(str(request.url))
+        _LOCAL.sent = time.monotonic()
+        with _Exchange(sum(self._timeouts)) as exchange:
+            # The watchdog's shutdown shows as whatever the layers above make of an end of file, which
+            # for an answer without a length is a whole answer.
+            with _as_timeout(exchange, str(request.url)):
+                response = session.send(request)
+            if exchange.over:
+                raise ReadTimeoutError(endpoint_url=request.url)
+        return response
+
+    def _session(self, url: str) -> _Session:
+        parts = urlsplit(url)
+        # A forked process has connections of its own: two that share one would read each other's answers.
+        key = (os.getpid(), parts.scheme, parts.netloc)
+        with self._lock:
+            if key not in self._sessions:
+                self._sessions = {k: v for k, v in self._sessions.items() if k[0] == key[0]}
+                self._sessions[key] = _Session(
+                    timeout=self._timeouts,
+                    verify=self._verify,
+                    proxies=get_environ_proxies(url),
+                    max_pool_connections=_CONNECTIONS,
+                )
+            return self._sessions[key]
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        with self._lock:
+            sessions, self._sessions = self._sessions, {}
+        for (owner, _, _), session in sessions.items():
+            if owner == os.getpid():
+                session.close()
+
+
+@contextlib.contextmanager
+def _as_timeout(exchange: _Exchange, url: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if exchange.over:
+            raise ReadTimeoutError(endpoint_url=url, error=error) from None
+        raise
