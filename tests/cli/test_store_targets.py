@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,8 +16,9 @@ from typing import Any, Final
 import pytest
 
 from rotator.stores import Document, DocumentStore, find_backend
-from tests.cli.bench import Bench
+from tests.cli.bench import Bench, environment
 from tests.cli.forge import Forge, refused
+from tests.servers import free_port
 
 STORES: Final[dict[str, dict[str, Any]]] = {
     "local": {"backend": "file", "path": "store"},
@@ -31,11 +34,12 @@ class Mirrors:
     """One key set whose documents lie in stores, and a clock that the test moves."""
 
     bench: Bench
-    forge: Forge
+    forge: Forge | None
     now: datetime
 
     def run(self, *words: str, code: int = 0) -> str:
         """Run a command at this time; return all that it said."""
+        assert self.forge is not None
         ran = self.forge.run(self.bench, *words, travel=self.now.isoformat())
         assert ran.code == code, (words, ran.code, ran.out, ran.err)
         return ran.out + ran.err
@@ -280,3 +284,59 @@ def test_hmac(tmp_path: Path, forge: Forge) -> None:
     mirrors.run("rotate")
     after = mirrors.read("east", "verification")
     assert json.loads(after.body)["keys"] == json.loads(before.body)["keys"]
+
+
+VAULT: Final = {
+    "backend": "vault",
+    "attempts": 1,
+    "connect_timeout": "1s",
+    "auth": {"method": "token", "token_env": "NO_SUCH_TOKEN"},
+}
+
+
+@pytest.mark.parametrize("token", [None, "t"])
+def test_a_server_elsewhere_that_is_down(tmp_path: Path, token: str | None) -> None:
+    """Nobody listens, or there is no login: that target gives no answer, and the key set goes on without it."""
+    stores = {**STORES, "v": {**VAULT, "address": f"http://127.0.0.1:{free_port()}"}}
+    targets = {
+        "store": "local",
+        "deliver": [{"to": "store", "store": "east"}, {"to": "store", "store": "v"}],
+        "publish": [{"to": "store", "store": "east"}],
+    }
+    bench = Bench(tmp_path, key_set=targets, more={"stores": stores})
+    env = {} if token is None else {"NO_SUCH_TOKEN": token}
+    code = 77 if token is None else 75
+    ran = bench.run("rotate", "--first-run", env=env)
+    assert ran.code == code, ran
+    assert "store:v/web/signing" in ran.err
+    (active,) = (key for key in bench.read_ring()["keys"] if key["phase"] == "active")
+    east = Mirrors(bench, None, datetime.now(UTC))
+    assert east.kid("east") == active["kid"]
+    check = bench.run("check", env=env)
+    assert check.code == (77 if token is None else 69), check
+    assert "no answer from store:v/web/signing" in check.out
+
+
+def test_no_sdk_is_loaded_for_nothing(tmp_path: Path) -> None:
+    """A run that finds nothing due loads no SDK of a store that it does not open, and no cryptography."""
+    aws = {"backend": "aws", "region": "eu-central-1"}
+    vault = {**VAULT, "address": "http://127.0.0.1:1"}
+    targets = {
+        "store": "local",
+        "deliver": [{"to": "store", "store": "east"}],
+        "publish": [{"to": "store", "store": "local"}],
+    }
+    bench = Bench(tmp_path, key_set=targets, more={"stores": {**STORES, "a": aws, "v": vault}})
+    bench.good("rotate")
+    script = (
+        "import sys; from rotator.cli import execute; code = execute(sys.argv[1:]);"
+        "print(code, *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, "-c", str(bench.config), "rotate"],
+        env=environment(), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    last = done.stdout.splitlines()[-1].split()
+    assert last[0] == "0"
+    unwanted = "boto3 botocore hvac requests conjur_api aiohttp cryptography joserfc urllib3"
+    assert not set(unwanted.split()) & set(last)
