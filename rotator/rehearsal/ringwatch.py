@@ -9,7 +9,7 @@ from typing import Final
 from rotator.policy import ZERO, RotationPolicy
 from rotator.rehearsal.promise import Promise
 from rotator.rehearsal.walls import AnyShelf
-from rotator.ring import ENDED, Key, KeyRing, Phase
+from rotator.ring import ADOPTION, ENDED, Key, KeyRing, Phase
 from rotator.ring_document import read_ring
 from rotator.secret import Secret
 
@@ -83,7 +83,8 @@ class RingWatch:
 
     def _judge_key(self, old: Key | None, new: Key | None, kid: str) -> None:
         was, now = old.phase if old else None, new.phase if new else None
-        if was is not now and now not in _MAY_FOLLOW[was]:
+        adopted = old is not None and old.reason == ADOPTION and now is Phase.ACTIVE
+        if was is not now and now not in _MAY_FOLLOW[was] and not adopted:
             self.promise.broken(f"{kid} went from {was} to {now}")
         if now is Phase.RETIRED and was is not now and kid in self.ring.pins:
             self.promise.broken(f"{kid} is pinned and was retired")
