@@ -171,6 +171,8 @@ class Transport:
                     verify=self._verify,
                     proxies=get_environ_proxies(url),
                     max_pool_connections=_CONNECTIONS,
+                    # As botocore's own: a body must not wait for the ACK of its headers.
+                    socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
                 )
             return self._sessions[key]
 
