@@ -161,7 +161,7 @@ def _capabilities(engine: Engine, prefix: str, scopes: Sequence[Scope]) -> Itera
         text = f"may not do what only `check` needs: {', '.join(reasons)}"
         yield Finding("advice", text, hint="`rotator policy STORE --role rotator` has it")
     if not missing and scopes:
-        yield Finding("ok", f"may do everything that {_count(scopes)} here need")
+        yield Finding("ok", f"has every capability that {_count(scopes)} here asks for")
 
 
 def _held(engine: Engine, paths: Sequence[str]) -> Mapping[str, Any] | None:
@@ -192,11 +192,11 @@ def _rings(engine: Engine, prefix: str, scopes: Sequence[Scope]) -> Iterator[Fin
         if found is not None and not _is_guarded(engine, path):
             unguarded, example = unguarded + 1, example or path
     if there or absent:
-        yield Finding("ok", f"{there} of {there + absent} key sets have a ring here")
+        yield Finding("ok", f"{_rings_of(there)} here, of {there + absent} key sets")
     if unguarded:
         yield Finding(
             "advice",
-            f"{unguarded} rings can be overwritten by hand without a comparison",
+            f"{_rings_of(unguarded)} can be overwritten by hand without a comparison",
             hint=f"vault kv metadata put -mount={engine.mount} -cas-required=true {example}",
         )
 
@@ -248,7 +248,11 @@ def _texts(value: object) -> list[str]:
 
 
 def _count(scopes: Sequence[Scope]) -> str:
-    return "the key set" if len(scopes) == 1 else f"{len(scopes)} key sets"
+    return "the key set" if len(scopes) == 1 else f"each of the {len(scopes)} key sets"
+
+
+def _rings_of(number: int) -> str:
+    return "one ring" if number == 1 else f"{number or 'no'} rings"
 
 
 def _fault(error: RotatorError) -> Finding:

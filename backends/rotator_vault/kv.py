@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rotator.plugin import ConfigError, ServerTime, StoreCorrupt, StoreDenied, StoreUnavailable
+from rotator.plugin import ConfigError, ServerTime, StoreDenied, StoreUnavailable
 from rotator_vault.connection import Answer
 from rotator_vault.identity import Identity
 from rotator_vault.meaning import denied, quoted
 
 _MISFIT: Final = "check-and-set parameter did not match"
-_NO_ENGINE: Final = ("no handler for route", "unsupported path", "route entry not found")
+_NO_ENGINE: Final = ("no handler for route", "route entry not found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,22 +172,22 @@ class Engine:
         if self._is_version_2:
             return
         answer = self.identity.send("GET", f"sys/internal/ui/mounts/{self.mount}")
+        if answer.status == 403:
+            raise StoreDenied(
+                f"Vault at {self._where} shows this identity no secrets engine at {self.mount!r}",
+                hint="there is none, or the policy grants nothing below it: `rotator policy` prints a whole one",
+            )
         if answer.status != 200:
             raise self._failure(answer, "", "read")
         options = answer.data.get("options")
         version = options.get("version") if isinstance(options, dict) else None
         if answer.data.get("type") != "kv" or version != "2":
-            kind = f"{answer.data.get('type')} version {version or 1}"
-            raise ConfigError(
-                f"the engine at {self.mount!r} of Vault at {self._where} is {kind}, not KV version 2",
-                hint="version 1 cannot compare before it writes: "
-                f"`vault kv enable-versioning {self.mount}`, or name another `mount`",
-            )
+            raise self._unfit(f"{answer.data.get('type')} version {version or 1}")
         self._is_version_2 = True
 
     def _failure(
         self, answer: Answer, path: str, needs: str
-    ) -> StoreDenied | StoreUnavailable | StoreCorrupt:
+    ) -> StoreDenied | StoreUnavailable | ConfigError:
         place = f"{self.mount}/{path}".rstrip("/")
         if answer.status == 403:
             return denied(self._where, place, needs)
@@ -198,6 +198,8 @@ class Engine:
                 "there before, this is another Vault, or an emptied one: restore it",
                 lasting=True,
             )
+        if answer.status == 404 and answer.says("unsupported path"):
+            return self._unfit("of another kind")
         if answer.status == 400 and answer.says("pgrading from non-versioned"):
             return StoreUnavailable(
                 f"the engine at {self.mount!r} of Vault at {self._where} is being upgraded to version 2",
@@ -214,4 +216,11 @@ class Engine:
             f"Vault at {self._where} answered {answer.status} for {place}{reason}",
             hint="see its log and its audit log",
             lasting=True,
+        )
+
+    def _unfit(self, kind: str) -> ConfigError:
+        return ConfigError(
+            f"the engine at {self.mount!r} of Vault at {self._where} is {kind}, not KV version 2",
+            hint="version 1 cannot compare before it writes: "
+            f"`vault kv enable-versioning {self.mount}`, or name another `mount`",
         )

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from rotator.plugin import BackendMissing, Secret, StoreDenied, read_secret
 from rotator_vault.connection import Answer, Connection
+from rotator_vault.meaning import quoted
 
 if TYPE_CHECKING:
     from rotator_vault.settings import (
@@ -203,23 +204,23 @@ class Logins:
         auth = answer.body.get("auth")
         if answer.status == 200 and isinstance(auth, dict) and auth.get("client_token"):
             return Lease.granted(auth)
-        raise self._refused(mount, answer)
+        raise self._refused(mount, answer, body)
 
-    def _refused(self, mount: str, answer: Answer) -> StoreDenied:
+    def _refused(self, mount: str, answer: Answer, body: Mapping[str, Any]) -> StoreDenied:
         what = f"Vault at {self._connection.address} refuses the login by {self._auth.method}"
-        if answer.says("no handler for route") or answer.says("unsupported path"):
-            return StoreDenied(
-                f"{what}: no login method is mounted at auth/{mount}",
-                hint=f"`vault auth enable -path={mount} {self._auth.method}`, or set `auth.mount`; "
-                "if it was there before, this Vault is another one, or was emptied",
-            )
         if answer.status == 200:
             return StoreDenied(
                 f"{what}: it answers without a token", hint="does the role demand a second factor?"
             )
+        hint = _WAYS_OUT.get(self._auth.method, "see Vault's audit log")
+        if answer.status in (403, 404):  # as Vault answers where nothing is mounted
+            hint = f"is the method mounted at auth/{mount} (`vault auth list`)? if it was, this may be another "
+            hint += f"Vault, or an emptied one; otherwise: {_WAYS_OUT.get(self._auth.method, '')}"
+        reason = quoted(answer.errors)
+        sent = [value for value in body.values() if isinstance(value, str)]
+        told = reason and not any(value in reason for value in sent if len(value) > 3)
         return StoreDenied(
-            f"{what} at auth/{mount} ({answer.status})",
-            hint=_WAYS_OUT.get(self._auth.method, "see Vault's audit log for the reason"),
+            f"{what} at auth/{mount} ({answer.status}{f': {reason}' if told else ''})", hint=hint
         )
 
 

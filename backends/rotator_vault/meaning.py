@@ -1,7 +1,7 @@
 """What failures of the transport and answers of Vault mean in the words of `rotator.errors`.
 
-No message quotes a body: an answer of Vault may repeat what was sent. Its list of errors is quoted only where the
-call carried no secret.
+No message quotes a body: an answer of Vault may repeat what was sent. Its list of errors is quoted only where it
+holds nothing of a secret.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def no_answer(address: str, error: Exception) -> StoreUnavailable:
 
     what = f"no answer from Vault at {address}"
     text = _causes(error)
+    if isinstance(error, requests.exceptions.InvalidURL):
+        return StoreUnavailable(f"{what}: {error}", hint="mend the address", lasting=True)
     if isinstance(error, requests.exceptions.ProxyError):
         return StoreUnavailable(f"{what}: the proxy did not answer", hint="see the option `proxy`")
     if isinstance(error, requests.exceptions.SSLError) or "CERTIFICATE_VERIFY" in text:
@@ -48,8 +50,6 @@ def no_answer(address: str, error: Exception) -> StoreUnavailable:
         return StoreUnavailable(f"{what}: connection refused", hint="start it, or mend the address")
     if "resolve" in text.lower() or "getaddrinfo" in text.lower():
         return StoreUnavailable(f"{what}: its name does not resolve", hint="mend the address")
-    if isinstance(error, requests.exceptions.InvalidURL):
-        return StoreUnavailable(f"{what}: {error}", hint="mend the address", lasting=True)
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         return StoreUnavailable(
             f"{what}: {(error.strerror or str(error)).lower()}",
@@ -128,7 +128,7 @@ def _seconds(value: str | None) -> float | None:
 
 
 def quoted(errors: tuple[str, ...]) -> str:
-    """Return what Vault gave as its reason, on one line, for a call that carried no secret."""
+    """Return what Vault gave as its reason, on one short line."""
     text = " ".join(" ".join(errors).split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
