@@ -74,8 +74,8 @@ class Between(Protocol):
         """True when the misdeed that a request fell under is over."""
         ...
 
-    def earlier(self, request: Request, than: Answer) -> Answer:
-        """Return the newest earlier answer to the same question that differs; `than` if there is none."""
+    def earlier(self, request: Request, before: int) -> Answer | None:
+        """Return the newest answer to the same question asked before the request of that number."""
         ...
 
 

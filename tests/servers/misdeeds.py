@@ -79,9 +79,18 @@ def truncated(exchange: Exchange) -> None:
     exchange.close()
 
 
-def stale(exchange: Exchange) -> None:
-    """Give an earlier answer to the same question again."""
-    exchange.send(exchange.proxy.earlier(exchange.request, exchange.forward()))
+def stale(before: int) -> Action:
+    """Answer as the server would have before the request of that number; if negative, so many ago.
+
+    What was never asked by then is answered with the truth.
+    """
+
+    def act(exchange: Exchange) -> None:
+        number = before if before > 0 else exchange.request.number + before
+        truth = exchange.forward()
+        exchange.send(exchange.proxy.earlier(exchange.request, number) or truth)
+
+    return act
 
 
 def skewed(by: timedelta) -> Action:

@@ -78,7 +78,7 @@ class Proxy:
         self._open = True
         self.seen: list[Request] = []
         self.connections = 0
-        self._earlier: dict[Any, list[Answer]] = {}
+        self._earlier: dict[Any, list[tuple[int, Answer]]] = {}
         self._listener = self._bind(0)
         self.port = int(self._listener.getsockname()[1])
         self._listen()
@@ -164,11 +164,11 @@ class Proxy:
         rule = self._taken.get(request.number)
         return not self._open or (rule is not None and rule.over.is_set())
 
-    def earlier(self, request: Request, than: Answer) -> Answer:
-        """Return the newest earlier answer to the same question that differs; `than` if there is none."""
+    def earlier(self, request: Request, before: int) -> Answer | None:
+        """Return the newest answer to the same question asked before the request of that number."""
         with self._lock:
             known = list(self._earlier.get(request.key, ()))
-        return next((old for old in reversed(known) if old.body != than.body), than)
+        return next((answer for number, answer in reversed(known) if number < before), None)
 
     def ask_server(self, request: Request) -> Answer:
         """Pass a request on and return the answer, which is remembered for `earlier`."""
@@ -188,7 +188,7 @@ class Proxy:
         finally:
             connection.close()
         with self._lock:
-            self._earlier.setdefault(request.key, []).append(answer)
+            self._earlier.setdefault(request.key, []).append((request.number, answer))
         return answer
 
     # Sockets

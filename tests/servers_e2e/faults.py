@@ -56,6 +56,11 @@ def by_backend(deeds: Mapping[str, Action], when: When = anything, **more: Any) 
     return lambda ground: ground.between.misbehaving(deeds[ground.backend], when=when, **more)
 
 
+def stale_reads(ground: Ground) -> AbstractContextManager[Any]:
+    """Every read is answered as it would have been before the last rotation."""
+    return ground.between.misbehaving(misdeeds.stale(ground.marks[-1]), when=is_read)
+
+
 def every_second(when: When) -> When:
     """Pick each other one of the requests that `when` picks, beginning with the first."""
     lock, count = threading.Lock(), 0
@@ -120,12 +125,17 @@ FAULTS: Final = (
         OVERCOME,
         options=PERSISTENT,
     ),
-    Fault("hang", on(misdeeds.hang), UNAVAILABLE, ("400ms", "read_timeout")),
+    Fault("hang", on(misdeeds.hang), UNAVAILABLE, ("time",)),
     Fault("hang after every write", on(misdeeds.hang_after, is_write), UNAVAILABLE),
     Fault("byte by byte", on(misdeeds.drip(0.1)), UNAVAILABLE),
     Fault("403", by_backend(DENIED_BY), DENIED),
     Fault("403 to writes", by_backend(DENIED_BY, is_write), DENIED),
-    Fault("403 of something in between", on(misdeeds.answering(403, PAGE)), DENIED),
+    Fault(
+        "403 of something in between",
+        on(misdeeds.answering(403, PAGE)),
+        DENIED,
+        otherwise={"aws": UNAVAILABLE},
+    ),
     Fault("404 of something in between", on(misdeeds.answering(404, PAGE)), UNAVAILABLE),
     Fault("429", by_backend(too_many()), UNAVAILABLE),
     Fault(
@@ -155,7 +165,7 @@ FAULTS: Final = (
     Fault("garbage", on(misdeeds.garbage), UNAVAILABLE),
     Fault("garbage for what is read", on(misdeeds.garbage, is_read), UNAVAILABLE),
     Fault("half a body", on(misdeeds.truncated), UNAVAILABLE),
-    Fault("stale reads", on(misdeeds.stale, is_read), CORRUPT, ("revision", "nothing was changed")),
+    Fault("stale reads", stale_reads, CORRUPT, ("revision", "nothing was changed")),
     Fault(
         "the server's clock an hour ahead",
         on(misdeeds.skewed(timedelta(hours=1))),
@@ -187,7 +197,7 @@ FAULTS: Final = (
             times=1,
         ),
         DENIED,
-        otherwise={"conjur": OVERCOME},
+        otherwise={"aws": OVERCOME, "conjur": OVERCOME},
     ),
     Fault(
         "our clock is wrong, says AWS",

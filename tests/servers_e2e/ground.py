@@ -73,6 +73,7 @@ class Ground:
         options: what differs in the store's options.
         more: what else is in the configuration.
         shift: how far the clocks of its commands are ahead by now.
+        marks: how many requests the proxy had seen, each time that a test noted it.
         own: a server that only this test uses; else it is that of the test process.
     """
 
@@ -84,6 +85,7 @@ class Ground:
     prefix: str = field(default_factory=lambda: f"e2e-{uuid.uuid4().hex[:12]}")
     more: Mapping[str, Any] = field(default_factory=dict)
     shift: timedelta = timedelta(0)
+    marks: list[int] = field(default_factory=list)
     own: RunningServer | None = None
     name: str = "web"
     _store: Store | None = None

@@ -21,7 +21,26 @@ def _vault(ground: Ground) -> set[str]:
     return set(answer["data"]["keys"]) if status == 200 else set()
 
 
+def aws_client(url: str, region: str) -> Any:
+    """Return a client of AWS's own, as an operator has one."""
+    import boto3
+
+    return boto3.client("secretsmanager", endpoint_url=url, region_name=region)
+
+
+def _aws(ground: Ground) -> set[str]:
+    below = f"{ground.settings['prefix']}/{ground.name}/material/"
+    pages = (
+        aws_client(ground.server.url, ground.settings["region"])
+        .get_paginator("list_secrets")
+        .paginate(Filters=[{"Key": "name", "Values": [below]}])
+    )
+    names = [item["Name"] for page in pages for item in page["SecretList"]]
+    return {name.removeprefix(below) for name in names if name.startswith(below)}
+
+
 LOCATORS: Final[dict[str, Callable[[Ground], set[str]]]] = {
+    "aws": _aws,
     "file": _files,
     "vault": _vault,
 }

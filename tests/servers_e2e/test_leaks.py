@@ -97,7 +97,7 @@ def test_no_byte_of_a_private_key_leaves(backend: str, tmp_path: Path, warm: War
             (misdeeds.garbage, is_read),
             (misdeeds.truncated, is_read),
             (misdeeds.reset_after, is_write),
-            (misdeeds.stale, is_read),
+            (misdeeds.stale(-20), is_read),
         ):
             ground.shift += DUE
             with proxy.misbehaving(deed, when=when):

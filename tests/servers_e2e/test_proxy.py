@@ -148,10 +148,12 @@ def test_bad_bodies(proxy: Proxy) -> None:
     ):
         ask(proxy, b"0123456789")
     first = ask(proxy)[1]
-    with proxy.misbehaving(misdeeds.stale):
+    number = len(proxy.seen) + 1
+    assert ask(proxy)[1] != first
+    with proxy.misbehaving(misdeeds.stale(number)):
         assert ask(proxy)[1] == first
     with proxy.misbehaving(misdeeds.drip(0.0001)):
-        assert ask(proxy)[1] == b"5:"
+        assert ask(proxy)[1] == b"6:"
 
 
 def test_moves_the_date(proxy: Proxy) -> None:

@@ -46,7 +46,7 @@ def deeds(backend: str) -> list[Action]:
         misdeeds.hang_after,
         misdeeds.garbage,
         misdeeds.truncated,
-        misdeeds.stale,
+        misdeeds.stale(-20),
         misdeeds.answering(500, after=True),
         misdeeds.answering(503),
         too_many()[backend],
