@@ -165,7 +165,7 @@ def unanswered(error: sdk.BotoCoreError, asked: Asked) -> RotatorError:
         )
     if isinstance(error, sdk.SSLError):
         return _no_trust(error, asked)
-    if isinstance(error, sdk.HTTPClientError):
+    if isinstance(error, (sdk.HTTPClientError, sdk.ConnectionError)):
         late = isinstance(error, (sdk.ConnectTimeoutError, sdk.ReadTimeoutError))
         return StoreUnavailable(
             f"{asked.place} {'did not answer in time' if late else 'cannot be reached'} "

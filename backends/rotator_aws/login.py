@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import botocore.exceptions as sdk  # noqa: TID253  # see above
 from botocore.config import Config  # noqa: TID253  # see above
 from botocore.credentials import DeferredRefreshableCredentials  # noqa: TID253
+from botocore.loaders import Loader  # noqa: TID253
 from botocore.parsers import ResponseParserError  # noqa: TID253
 from botocore.session import Session  # noqa: TID253
 
@@ -36,7 +38,7 @@ class Login:
 
     def __init__(self, settings: AwsSettings) -> None:
         self._settings = settings
-        self._session = Session(profile=settings.profile)
+        self._session = _session(settings.profile)
         self.transport = Transport(
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
@@ -56,7 +58,7 @@ class Login:
 
     def role_client(self, *, signed: bool) -> Any:
         """Return the client of STS that takes on a role, with the credentials there are without the role."""
-        source = Session(profile=self._settings.profile)
+        source = _session(self._settings.profile)
         source.register("before-send", self.transport.send)
         if signed:
             return self._client("sts", source, {})
@@ -83,6 +85,21 @@ class Login:
         )
         _keep_payloads_out_of_logs()
         return client
+
+
+class _Loader(Loader):  # type: ignore[misc]
+    """The SDK's reader of its data files, without looking for the file in each of 400 directories first."""
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002  # the SDK's signature
+        """Return the names of all directories of data; a service that lacks the file fails when it is read."""
+        paths = [Path(path) for path in self.search_paths]
+        return [service.name for path in paths if path.is_dir() for service in path.iterdir()]
+
+
+def _session(profile: str | None) -> Session:
+    session = Session(profile=profile)
+    session.register_component("data_loader", _Loader())
+    return session
 
 
 class _Role:

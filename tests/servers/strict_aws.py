@@ -204,6 +204,8 @@ def _matches(pattern: str, text: str) -> re.Match[str] | None:
 def _decide(user: str, action: str, resource: str) -> str:
     """Return what IAM decides for a user, in the words of SimulatePrincipalPolicy."""
     backend = iam_backends[ACCOUNT]["aws"]
+    if all(known.name != user for known in backend.users.values()):
+        raise Refusal("NoSuchEntity", "no such user")
     decision = "implicitDeny"
     for name in backend.list_user_policies(user):
         result = IAMPolicy(backend.get_user_policy(user, name)).is_action_permitted(
