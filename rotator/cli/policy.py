@@ -25,8 +25,9 @@ _READS: Final = {
 @click.option(
     "--role",
     required=True,
+    metavar="ROLE",
     type=click.Choice([role.value for role in Role]),
-    help="Who it is for: rotator itself, or who reads one of its documents.",
+    help="Who it is for: rotator, signer, verifier (HMAC) or jwks-reader.",
 )
 @click.pass_obj
 def policy(options: dict[str, Any], store: str, key_sets: tuple[str, ...], role: str) -> int:
