@@ -24,6 +24,8 @@ import botocore.httpsession  # noqa: TID253
 from botocore.exceptions import ReadTimeoutError  # noqa: TID253
 from botocore.utils import get_environ_proxies  # noqa: TID253
 
+from rotator_aws.watchdog import watchdog
+
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
@@ -38,17 +40,16 @@ class _Exchange:
         self.over = False
         self._lock = threading.Lock()
         self._held: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
+        self._watched = watchdog().watching(seconds, self._end)
 
     def __enter__(self) -> Self:
         _LOCAL.exchange = self
-        self._timer.start()
+        self._watched.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         _LOCAL.exchange = None
-        self._timer.cancel()
+        self._watched.__exit__(None, None, None)
         with self._lock:
             for held in self._held:
                 held.close()
