@@ -24,7 +24,9 @@ from rotator.rehearsal.store import AnyStore
 _T = TypeVar("_T")
 _ATTEMPTS: Final = 4
 _STALE_READS: Final = 2
-_A_STUTTER: Final = 6  # writes, of which one fails before it has an effect and one after
+
+A_STUTTER: Final = 6
+"""So many writes in a row hold one that fails before it has an effect, and one that fails after."""
 
 PATIENCE: Final = timedelta(seconds=2)
 """How long after the begin of a step its last write may start; real backends wait for longer, as do real policies."""
@@ -179,12 +181,12 @@ class Way:
         (release if destroys else accept)(fault, "the store")
         with store.lock:
             store.writes += 1
-            turn = store.writes % _A_STUTTER if fault is Fault.STUTTERS else 0
+            turn = store.writes % A_STUTTER if fault is Fault.STUTTERS else 0
             if turn == 1:
                 raise StoreUnavailable("the store failed")
             done = act()
         self.gate()
-        confirm(Fault.LATE_ERROR if turn == _A_STUTTER // 2 else fault, "the store")
+        confirm(Fault.LATE_ERROR if turn == A_STUTTER // 2 else fault, "the store")
         return done
 
     def _too_late(self) -> bool:

@@ -18,10 +18,7 @@ from rotator.rehearsal.objects import Kept, Value
 from rotator.rehearsal.pauses import Gate
 
 WINDOW: Final = 20
-"""How many entries of a variable the server keeps."""
-
-MOST_VOID: Final = 8
-"""With so many void entries after the one that counts, it is written anew before anything else is."""
+"""How many entries of a variable the server keeps: as many writers at once would push out what counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +126,6 @@ class VoidWay(Way):
             return str(head[0])  # the answer was lost
         if (str(head[0]) if head is not None else None) != replacing:
             raise Conflict(f"{name} was changed by somebody else")
-        if head is not None and variable.last - head[0] >= MOST_VOID:
-            self.add(name, variable.last + 1, f"{nonce}-anew", head[1].value)
-            raise Conflict(f"{name} was written anew, before void entries push it out")
         return str(self.add(name, variable.last + 1, nonce, value))
 
     def add(self, name: str, number: int, nonce: str, value: Value) -> int:

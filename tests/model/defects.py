@@ -22,11 +22,13 @@ from tests.model import stories_of_keys as keys
 from tests.model import stories_of_stores as stores
 from tests.model import stories_of_time as time
 from tests.model import stories_of_writers as writers
+from tests.model.defects_of_stores import STORES
 from tests.model.incidents import INCIDENTS
 from tests.model.patches import Defect, floor_without, instead
 
 DEFECTS: tuple[Defect, ...] = (
     *INCIDENTS,
+    *STORES,
     Defect(
         "dates set once",
         "rule 1",

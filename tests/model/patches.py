@@ -42,9 +42,13 @@ def floor_without(floor: str, name: str) -> Patch:
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One fault: what it is called, what it breaks, how it is put in, and where it shows."""
+    """One fault: what it is called, what it breaks, how it is put in, and where it shows.
+
+    `kind` is the kind of secrets manager over which it shows.
+    """
 
     name: str
     breaks: str
     patch: Patch
     scenario: Callable[[], None]
+    kind: str = "plain"

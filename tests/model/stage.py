@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -36,6 +37,20 @@ def tight_policy(kind: Kind = ASYMMETRIC, standby: Standby = Standby.ALWAYS) -> 
         standby=standby,
     )
     return tight(base)
+
+
+_LONG = seconds(40_000)
+_over = ["plain"]
+
+
+@contextlib.contextmanager
+def over(kind: str) -> Iterator[None]:
+    """Let every stage that is built meanwhile have this kind of secrets manager."""
+    _over.append(kind)
+    try:
+        yield
+    finally:
+        _over.pop()
 
 
 @dataclass(slots=True)
@@ -85,17 +100,17 @@ class Stage:
             self.next_date()
         self.settle()
 
-    def until(self, reached: Callable[[], bool]) -> None:
+    def until(self, reached: Callable[[], bool], within: timedelta = _LONG) -> None:
         """Let everything happen until something is reached."""
-        start, most = self.world.now, seconds(40_000)
+        start = self.world.now
         self.settle()
         while not reached():
-            if self.world.now > start + most:
+            if self.world.now > start + within:
                 raise Broken("what had to happen does not happen")
             self.next_date()
             self.settle()
 
-    def signs(self, number: int) -> None:
+    def signs(self, number: int, within: timedelta = _LONG) -> None:
         """Let everything happen until so many keys have been active."""
         seen: set[str] = set()
 
@@ -104,7 +119,7 @@ class Stage:
                 seen.add(active.kid)
             return len(seen) >= number
 
-        self.until(reached)
+        self.until(reached, within)
 
     def judge(self, healthy_for: timedelta) -> None:
         """Everything must be on time, in a world in which nothing is wrong."""
@@ -143,7 +158,7 @@ def stage(
     conditional: bool = True,
     follower: bool = False,
     probe: bool = False,
-    kind: str = "plain",
+    kind: str = "",
 ) -> Stage:
     """Build a stage.
 
@@ -152,10 +167,10 @@ def stage(
         conditional: whether places compare before they write.
         follower: a server elsewhere that nobody looks at.
         probe: the first publication is looked at through a CDN, too.
-        kind: of the secrets manager.
+        kind: of the secrets manager; that of `over` when it is not said.
     """
     policy = tight_policy() if policy is None else policy
-    world = World(policy, kind=kind)
+    world = World(policy, kind=kind or _over[-1])
     announces = DocumentKind.VERIFICATION if policy.kind.symmetric else DocumentKind.JWKS
     announcing = [
         world.place(f"{announces}-{n}", announces, conditional=conditional) for n in range(jwks)

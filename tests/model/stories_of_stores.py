@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rotator import operations
+from rotator.errors import RotatorError
+from rotator.operations.done import Done
+from rotator.reconcile.site import Site
 from rotator.reconcile.tick import tick
 from rotator.rehearsal.clocks import START
+from rotator.rehearsal.elsewhere import A_STUTTER, Elsewhere
 from rotator.rehearsal.walls import Fault, VoidStore
 from rotator.ring import Phase
 from tests.model.scene import seconds
-from tests.model.stage import stage, tight_policy
+from tests.model.stage import Stage, stage, tight_policy
+
+_PASSAGES = 60
 
 
 def a_creation_whose_answer_was_lost() -> None:
@@ -56,3 +63,79 @@ def slots_that_run_out() -> None:
         it.next_date()
     if it.world.ring.find(first.kid) is not None:
         it.world.promise.broken(f"{first.kid} stays, for want of a place for another")
+
+
+def answers_that_are_lost() -> None:
+    """Every third write fails, before or after its effect: keys rotate all the same, and none is lost."""
+    _rotates_in_spite_of(Fault.STUTTERS)
+
+
+def reads_that_lag() -> None:
+    """The first reads after a write show what was there before: keys rotate all the same, and none is lost."""
+    _rotates_in_spite_of(Fault.STALE)
+
+
+def _rotates_in_spite_of(fault: Fault) -> None:
+    for turn in range(A_STUTTER):
+        it = stage(replace(tight_policy(), max_keys=9))
+        store = it.world.store
+        assert isinstance(store, Elsewhere)
+        store.fault, store.writes = fault, turn
+        it.signs(3, within=4 * it.policy.rotate_every)
+        for entry in it.world.ring.history:
+            if entry.event == "key.discarded":
+                it.world.promise.broken(f"{entry.kid} was lost: {entry.reason}")
+
+
+def two_who_change_a_ring_at_once() -> None:
+    """The same as two who make the first one: a promotion is due, and one of them stands still in it."""
+    for number in range(_PASSAGES):
+        it = stage()
+        it.signs(1)
+        it.next_deadline()
+        it.world.advance(2 * it.policy.clock_skew)
+        if not it.at_every_passage(it.slow, lambda it=it: it.settle(it.fast), number):  # type: ignore[misc]
+            break
+        it.settle()
+        for process in (it.slow, it.fast):
+            outcome = process.run(tick)
+            if isinstance(outcome, RotatorError):
+                it.world.promise.broken(f"two at once leave a ring that stops all: {outcome}")
+
+
+def an_order_in_the_midst_of_a_promotion() -> None:
+    """An operator's order and a promotion at once: whoever is told that it was taken finds it in the ring."""
+    for number in range(_PASSAGES):
+        it = stage()
+        it.signs(1)
+        it.next_deadline()
+        it.world.advance(2 * it.policy.clock_skew)
+        taken: list[Done] = []
+
+        def order(site: Site, taken: list[Done] = taken) -> None:
+            taken.append(operations.hold(site, "wait"))
+
+        it.slow.begin(order, number)
+        if it.slow.work is None:
+            break
+        it.settle(it.fast)
+        it.slow.go_on()
+        if taken and it.world.ring.hold is None:
+            it.world.promise.broken("an order that was confirmed is not in the ring")
+
+
+def a_put_long_after_its_end() -> None:
+    """A creator stands still before it puts its material, until nobody reckons with it any more."""
+    for number in range(_PASSAGES):
+        it = stage()
+
+        def meanwhile(it: Stage = it) -> None:
+            made = it.world.ring.in_phase(Phase.CREATING)
+            while made and it.world.ring.find(made[0].kid) is not None:
+                it.settle(it.fast)
+                it.world.advance(it.policy.create_timeout)
+
+        if not it.at_every_passage(it.slow, meanwhile, number):
+            break
+        it.world.check()
+        it.run(seconds(100))

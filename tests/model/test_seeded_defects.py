@@ -10,19 +10,24 @@ import pytest
 from rotator.rehearsal.promise import Broken
 from tests.model.defects import DEFECTS
 from tests.model.patches import Defect
+from tests.model.stage import over
 from tests.model.stories import STORIES, Story
 
+TOLD = list(dict.fromkeys((defect.scenario, defect.kind) for defect in DEFECTS))
+"""Every story, over each kind of secrets manager over which it catches something."""
 
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
-def test_without_a_defect_the_story_goes_well(story: Story) -> None:
+
+@pytest.mark.parametrize(("story", "kind"), TOLD, ids=lambda part: getattr(part, "__name__", part))
+def test_without_a_defect_the_story_goes_well(story: Story, kind: str) -> None:
     """The stories themselves break nothing."""
-    story()
+    with over(kind):
+        story()
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
 def test_the_model_catches(defect: Defect) -> None:
     """With the defect in, the same story breaks the promise."""
-    with defect.patch(), pytest.raises(Broken):
+    with over(defect.kind), defect.patch(), pytest.raises(Broken):
         defect.scenario()
 
 

@@ -1,0 +1,134 @@
+"""Faults in how each kind of secrets manager is used: put into the rehearsal's way to it, and caught."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from rotator.rehearsal import elsewhere
+from rotator.rehearsal.elsewhere import Way
+from rotator.rehearsal.labels import LabelStore, LabelWay
+from rotator.rehearsal.numbers import NumberStore, NumberWay
+from rotator.rehearsal.voids import VoidWay
+from tests.model import faulty_stores as faulty
+from tests.model import stories_of_stores as stores
+from tests.model import stories_of_time as time
+from tests.model import stories_of_writers as writers
+from tests.model.patches import Defect, instead, together
+
+_EVER = instead(elsewhere, "PATIENCE", timedelta(days=1))
+
+LABELS: tuple[Defect, ...] = (
+    Defect(
+        "the label is moved without naming what it is moved from",
+        "labels",
+        instead(LabelStore, "flip", faulty.moved_from_anywhere),
+        stores.two_who_change_a_ring_at_once,
+        "labels",
+    ),
+    Defect(
+        "the version put last is read instead of the current one",
+        "labels",
+        instead(LabelStore, "get", faulty.newest_version),
+        stores.two_who_change_a_ring_at_once,
+        "labels",
+    ),
+    Defect(
+        "a version with a random name",
+        "labels",
+        instead(LabelWay, "token", faulty.named_at_random),
+        stores.answers_that_are_lost,
+        "labels",
+    ),
+    Defect(
+        "not found is believed at once",
+        "labels",
+        instead(Way, "looks", 1),
+        stores.reads_that_lag,
+        "labels",
+    ),
+    Defect(
+        "a swap that stood still between its calls goes on",
+        "labels",
+        _EVER,
+        writers.a_swap_long_after_its_load,
+        "labels",
+    ),
+)
+
+NUMBERS: tuple[Defect, ...] = (
+    Defect(
+        "cas read just before the write",
+        "cas numbers",
+        instead(NumberWay, "base", faulty.read_just_before),
+        stores.two_who_change_a_ring_at_once,
+        "numbers",
+    ),
+    Defect(
+        "a lost answer taken for a conflict",
+        "cas numbers",
+        instead(NumberWay, "replace", faulty.not_read_back),
+        stores.answers_that_are_lost,
+        "numbers",
+    ),
+    Defect(
+        "a standby that lags is believed",
+        "cas numbers",
+        instead(Way, "looks", 1),
+        stores.reads_that_lag,
+        "numbers",
+    ),
+    Defect(
+        "soft-deleted instead of destroyed",
+        "cas numbers",
+        instead(NumberStore, "destroy", faulty.only_hidden),
+        time.rotations_as_tight_as_can_be,
+        "numbers",
+    ),
+    Defect(
+        "a put that stood still between its calls goes on",
+        "cas numbers",
+        _EVER,
+        stores.a_put_long_after_its_end,
+        "numbers",
+    ),
+)
+
+VOIDS: tuple[Defect, ...] = (
+    Defect(
+        "the newest entry counts, whatever its writer expected",
+        "void versions",
+        instead(VoidWay, "walk", faulty.newest_counts),
+        stores.two_who_change_a_ring_at_once,
+        "voids",
+    ),
+    Defect(
+        "a write is believed without looking which number it got",
+        "void versions",
+        instead(VoidWay, "add", faulty.believed),
+        stores.an_order_in_the_midst_of_a_promotion,
+        "voids",
+    ),
+    Defect(
+        "a slot used again before it is empty",
+        "void versions",
+        instead(VoidWay, "locator", faulty.any_slot),
+        time.rotations_as_tight_as_can_be,
+        "voids",
+    ),
+    Defect(
+        "written over once, with nineteen older entries left",
+        "void versions",
+        instead(VoidWay, "_write_over", faulty.written_over_once),
+        time.rotations_as_tight_as_can_be,
+        "voids",
+    ),
+    Defect(
+        "destroying writes nothing where nothing is, and a late put comes",
+        "void versions",
+        lambda: together(_EVER, instead(VoidWay, "_write_over", faulty.nothing_where_nothing_is)),
+        stores.a_put_long_after_its_end,
+        "voids",
+    ),
+)
+
+STORES = (*LABELS, *NUMBERS, *VOIDS)
