@@ -31,6 +31,8 @@ _PUBLICATION: Final = """
     publish:
       - to: file
         path: {root}/jwks/{key_set}/jwks.json
+      # Or, and besides, as the document {key_set}/jwks in a store:
+      # - {{to: store, store: {store}}}
 
     # The URLs at which verifiers really read it: looked at before a key signs.
     # probes:
@@ -79,7 +81,7 @@ def render(answers: Answers) -> str:
     # The contract with the template's own leeway and clock_skew: token_ttl + 5m + signer_lag + 2 × 5m.
     grace = parse_duration(answers.token_ttl) + parse_duration(answers.signer_lag) + _BEYOND
     kind = kind_of(answers.algorithm)
-    names = {"root": answers.root, "key_set": answers.key_set}
+    names = {"root": answers.root, "key_set": answers.key_set, "store": answers.store}
     values = {
         "SCHEMA": _SCHEMA.format(schema=answers.schema) if answers.schema else _NO_SCHEMA,
         "GRACE": f"{format_duration(grace):<14}",

@@ -88,7 +88,7 @@ def test_comments_of_the_template_are_true(tmp_path: Path) -> None:
         flags=re.MULTILINE,
     )
     text = re.sub(r"^# (  listen:)", r"\1", text, flags=re.MULTILINE)
-    text = re.sub(r"^( *)# (probes:|  - https)", r"\1\2", text, flags=re.MULTILINE)
+    text = re.sub(r"^( *)# (probes:|  - https|- {to: store)", r"\1\2", text, flags=re.MULTILINE)
     text = text.replace("grace: 30m", "grace: 35m")
     (tmp_path / "rotator.yaml").write_text(text)
     settings = load_settings(tmp_path / "rotator.yaml", {})
@@ -99,6 +99,7 @@ def test_comments_of_the_template_are_true(tmp_path: Path) -> None:
     assert key_set.verifiers == ("aspnet", "envoy")
     assert isinstance(key_set.deliver[0], DeliverSettings)
     assert key_set.deliver[0].group == "issuer"
+    assert [target.document for target in key_set.documents] == ["signing", "jwks"]
 
 
 def test_example_rotates_four_times_a_year() -> None:
