@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         arguments: the words after the program's name; those of this process when left out.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    # No plug-in of pydantic's sees a configuration; and to look for one reads every installed package.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         code = execute(sys.argv[1:] if arguments is None else list(arguments))
     except KeyboardInterrupt:  # a second Ctrl-C, or one just before or after the command
