@@ -169,6 +169,11 @@ class Identity:
             "method that obtains its own",
         )
 
+    @property
+    def is_logged_in(self) -> bool:
+        """Whether there is a token."""
+        return self._lease is not None
+
     def token(self) -> Secret:
         """Return the token in force, to look it up.
 

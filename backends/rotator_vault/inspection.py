@@ -12,7 +12,7 @@ from rotator.plugin import (
     Role,
     RotatorError,
     Scope,
-    ServerTime,
+    StoreDenied,
     StoreError,
 )
 from rotator_vault.connection import Answer, Connection
@@ -42,21 +42,34 @@ _STATES: Final = {
 
 def inspect(connection: Connection, engine: Engine, prefix: str, scopes: Sequence[Scope]) -> Report:
     """Report the server's state, the identity and its capabilities, the engine, the rings, and advice."""
-    findings: list[Finding] = []
-    said: ServerTime | None = None
     try:
         health = connection.health()
-        said = health.server_time
-        findings += _server(connection.address, health)
-        if not any(finding.level == "fault" for finding in findings):
-            findings += _identity(engine)
-            findings += _engine(engine)
-            findings += _capabilities(engine, prefix, scopes)
-            findings += _rings(engine, prefix, scopes)
-            findings += _audit(engine)
     except RotatorError as error:
-        findings.append(_fault(error))
-    return Report(f"Vault at {connection.address}", tuple(findings), said)
+        return Report(f"Vault at {connection.address}", (_fault(error),))
+    findings = list(_server(connection.address, health))
+    if not any(finding.level == "fault" for finding in findings):
+        findings += _inside(engine, prefix, scopes)
+    return Report(f"Vault at {connection.address}", tuple(findings), health.server_time)
+
+
+def _inside(engine: Engine, prefix: str, scopes: Sequence[Scope]) -> Iterator[Finding]:
+    """Look at what takes a login; a refusal of one thing does not keep the others from being told."""
+    for section in (
+        _identity(engine),
+        _engine(engine),
+        _capabilities(engine, prefix, scopes),
+        _rings(engine, prefix, scopes),
+        _audit(engine),
+    ):
+        try:
+            yield from section
+        except StoreDenied as error:
+            yield _fault(error)
+            if not engine.identity.is_logged_in:
+                return
+        except RotatorError as error:
+            yield _fault(error)
+            return
 
 
 def _server(address: str, health: Answer) -> Iterator[Finding]:
@@ -120,7 +133,7 @@ def _engine(engine: Engine) -> Iterator[Finding]:
     if 0 < versions < _FEW_VERSIONS:
         yield Finding(
             "advice",
-            f"the engine keeps {versions} versions, too few to go back to an earlier ring",
+            f"the engine keeps {versions} of a secret's versions, too few to go back to an earlier ring",
             hint=f"vault write {engine.mount}/config max_versions=10",
         )
     after = str(answer.data.get("delete_version_after") or "0s")
@@ -177,20 +190,25 @@ def _lacking(right: Right, held: Mapping[str, Any]) -> list[str]:
 def _rings(engine: Engine, prefix: str, scopes: Sequence[Scope]) -> Iterator[Finding]:
     there = absent = unguarded = 0
     example = ""
+    refused: list[Finding] = []
     for scope in scopes:
         if not scope.ring:
             continue
         path = f"{prefix}/{scope.key_set}/{RING}"
         try:
             found = engine.read(path)
+        except StoreDenied as error:
+            refused.append(_fault(error))
+            continue
         except StoreError as error:
             yield _fault(error)
-            continue
+            return
         there += isinstance(found, Found)
         absent += found is None
         yield from _ring(engine, path, found)
         if found is not None and not _is_guarded(engine, path):
             unguarded, example = unguarded + 1, example or path
+    yield from refused[:_SHOWN]
     if there or absent:
         yield Finding("ok", f"{_rings_of(there)} here, of {there + absent} key sets")
     if unguarded:
