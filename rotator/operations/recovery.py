@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from rotator import transitions
-from rotator.errors import StoreCorrupt, TargetFailing, UsageError
+from rotator.errors import ConfigError, StoreCorrupt, StoreDenied, TargetFailing, UsageError
 from rotator.observed import DocumentKind
 from rotator.operations.done import Done, apply, carry_on, existing
 from rotator.operations.found import keys_at
@@ -18,6 +19,9 @@ from rotator.reconcile.steps import self_test
 from rotator.reconcile.view import View
 from rotator.ring import ENDED, Entry, Key, KeyRing, Phase
 from rotator.ring_document import read_ring
+
+_PLACES: Final = 16
+"""How many places are looked at for the material of a key: more than a ring has keys."""
 
 
 def forget(site: Site, target: str, *, dry_run: bool = False) -> Done:
@@ -135,6 +139,7 @@ def restore(
     revisions = [item.sighting.revision or 0 for item in view.seen if item.sighting.ours]
     view.loaded = view.ring = replace(backup, revision=max([highest, *revisions]))
     view.version = version
+    view.loaded = view.ring = _located(view)
     view.read_clock()
     view.observed = observe(view, judge_clock(view))
     signing = _held_by_signers(view)
@@ -229,15 +234,42 @@ def _rebuilt(view: View, signing: Key | None, at: datetime, forget: tuple[str, .
     return ring.noting(Entry(at, "order.restore", signing.kid if signing else "", "from a backup"))
 
 
-def _locate(view: View, key: Key) -> str | None:
-    """Return where the material of a key lies that the backup does not know, None when it is not found.
+def _located(view: View) -> KeyRing:
+    """Return the ring with the places where the material really lies.
 
-    A store that names material by its kid gives it away; from one that numbers it, it may stay behind.
+    A backup may be from another store, or from before a move: locators are each store's own.
     """
-    material = view.site.material
-    locator = material.allocate(key.kid, view.loaded.locators)
-    found = material.get(locator, key.kid)
-    return locator if found is not None and view.site.keys.proves(key, found) else None
+    ring = view.loaded
+    for key in ring.keys:
+        if (
+            key.phase not in ENDED
+            and key.locator is not None
+            and not _lies_at(view, key, key.locator)
+        ):
+            ring = ring.with_key(replace(key, locator=_locate(view, key) or key.locator))
+    return ring
+
+
+def _lies_at(view: View, key: Key, locator: str) -> bool:
+    try:
+        found = view.site.material.get(locator, key.kid)
+    except (StoreCorrupt, StoreDenied, ConfigError):
+        return False  # another key's; or no place that this store could have
+    return found is not None and view.site.keys.proves(key, found)
+
+
+def _locate(view: View, key: Key) -> str | None:
+    """Return where the material of a key lies, None when it is not found.
+
+    A store that names material by its kid gives it away; one that numbers it is searched.
+    """
+    tried: frozenset[str] = frozenset()
+    for _ in range(_PLACES):
+        locator = view.site.material.allocate(key.kid, tried)
+        if _lies_at(view, key, locator):
+            return locator
+        tried |= {locator}
+    return None
 
 
 def _as_found(
