@@ -68,7 +68,7 @@ class Written:
         if spliced is not None:
             return spliced
         members["body"] = base64.b64encode(body).decode("ascii")
-        return b'{"rotator":' + json.dumps(members).encode("ascii") + b"}"
+        return b'{"rotator":' + _member(members) + b"}"
 
 
 def parse(value: bytes) -> Written:
@@ -102,16 +102,21 @@ def _written(value: bytes, body: bytes | None, expects: int, members: Mapping[st
     )
 
 
+def _member(members: Mapping[str, object]) -> bytes:
+    """Return our member as JSON in which no brace stands but its own two."""
+    text = json.dumps(members, separators=(",", ":"))[1:-1]
+    return b"{" + text.replace("{", "\\u007b").replace("}", "\\u007d").encode("ascii") + b"}"
+
+
 def _spliced(body: bytes, members: Mapping[str, object]) -> bytes | None:
     """Return a JSON object with our member as its last; None where that cannot be undone, or is no JSON object."""
-    member = json.dumps(members, separators=(",", ":")).encode("ascii")
     before, brace, after = body.rpartition(b"}")
-    if not brace or after.strip() or member.count(b"{") != 1 or member.count(b"}") != 1:
+    if not brace or after.strip():
         return None
     found = load(body)
     if (not found and not _EMPTY.match(before)) or "rotator" in found:
         return None
     comma = b"" if not found else b","
-    spliced = before + comma + b'"rotator":' + member + b"}" + after
+    spliced = before + comma + b'"rotator":' + _member(members) + b"}" + after
     undone = parse(spliced)
     return spliced if undone.body == (None if "gone" in members else body) else None

@@ -152,7 +152,7 @@ class Load:
         branch = policy.split(":", 2)[2]
         if name.startswith("/") and not new:
             return self.roles.full(kind, name[1:])
-        if not name and new and kind != "policy" and branch != "root":
+        if not name and kind != "policy" and branch != "root":
             return self.roles.full(kind, branch)  # a record of the name of its policy
         if not name:
             raise Invalid(f"a {kind} needs an id", node.start_mark)

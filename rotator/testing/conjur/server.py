@@ -56,7 +56,9 @@ class ConjurServer:
             scheme = "https"
         self.account = account
         self.url = f"{scheme}://{host}:{self._http.server_address[1]}"
-        self._thread = threading.Thread(target=self._http.serve_forever, name="conjur", daemon=True)
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, args=(0.02,), name="conjur-server", daemon=True
+        )
 
     @property
     def admin_key(self) -> str:
