@@ -15,6 +15,7 @@ from rotator.errors import (
     StoreError,
     StoreUnavailable,
 )
+from rotator.fence import still_time
 from rotator.inspection import SCRATCH, Exercisable, Finding, Inspectable, Report, Role, Scope
 from rotator.secret import Secret
 from rotator.stores import (
@@ -70,6 +71,7 @@ __all__ = [
     "get_logger",
     "read_secret",
     "server_time",
+    "still_time",
 ]
 
 

@@ -13,6 +13,7 @@ from rotator.errors import (
     StoreCorrupt,
     StoreError,
 )
+from rotator.fence import writing
 from rotator.keys import NewKey
 from rotator.operations.done import (
     Done,
@@ -144,7 +145,9 @@ def _new_key(view: View) -> str:
     key = view.ring.find(new.kid)
     if key is None or key.locator is None:
         raise StoreCorrupt(f"key set {site.key_set} lost the key that was just created")
-    site.material.put(key.locator, key.kid, new.material)
+    view.fence()
+    with writing(view.in_time):
+        site.material.put(key.locator, key.kid, new.material)
     if not self_test(view, key):
         raise StoreCorrupt(
             f"the material of a new key of key set {site.key_set} does not read back as written",

@@ -25,6 +25,7 @@ def finish(view: View, step: Step, failures: Mapping[str, RotatorError]) -> Outc
         site.material,
         site.keys,
         view.fence,
+        view.in_time,
         lambda name: memory.deferred(name, elapsed),
         lambda item: look_at(item.target, view.ring, site.keys, site.clock),
         memory.wrote,

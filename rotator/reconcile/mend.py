@@ -12,6 +12,7 @@ from typing import Final
 
 from rotator.documents import jwks_document, signing_document, verification_document
 from rotator.errors import Conflict, RotatorError, StoreCorrupt, TargetFailing
+from rotator.fence import writing
 from rotator.keys import KeyMaker
 from rotator.observed import DocumentKind
 from rotator.policy import RotationPolicy
@@ -38,6 +39,7 @@ class Mender:
 
     Attributes:
         fence: called before each write; raises `Conflict` when this tick has stalled for too long.
+        in_time: the same question for the calls that one write is made of (`rotator.fence`).
         deferred: why a target that failed to take a write lately is not tried again yet, or None.
         look: looks at one target again, for the token of what was just written.
         wrote: by target, the revision written there in the last tick of this process; a target that
@@ -54,6 +56,7 @@ class Mender:
     material: MaterialStore
     keys: KeyMaker
     fence: Callable[[], None]
+    in_time: Callable[[], bool]
     deferred: Callable[[str], RotatorError | None]
     look: Callable[[Seen], Seen]
     wrote: dict[str, int] = field(default_factory=dict)
@@ -184,7 +187,8 @@ class Mender:
             )
         self.fence()
         token = item.document.token if item.document is not None else None
-        item.target.write(document, replacing=token)
+        with writing(self.in_time):
+            item.target.write(document, replacing=token)
         self.wrote[name] = self.ring.revision
         self.conflicts.pop(name, None)
         kids = tuple(key.kid for key in keys)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rotator import transitions
 from rotator.errors import RotatorError, StoreCorrupt, StoreError, StoreUnavailable
+from rotator.fence import writing
 from rotator.keys import NewKey
 from rotator.reconcile.mend import Stalled
 from rotator.reconcile.view import View, update
@@ -114,7 +115,8 @@ def _create(view: View, step: Step) -> dict[str, RotatorError]:
         return {}
     try:
         view.fence()
-        view.site.material.put(key.locator, key.kid, new.material)
+        with writing(view.in_time):
+            view.site.material.put(key.locator, key.kid, new.material)
         _settle(view, key, _test(view, key), SELF_TEST_FAILED)
     except StoreError as error:
         # The ring says `creating`; whoever comes next takes it over or discards it.

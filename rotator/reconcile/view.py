@@ -13,6 +13,7 @@ from rotator.errors import (
     StoreCorrupt,
 )
 from rotator.evidence import stamp
+from rotator.fence import writing
 from rotator.observed import Observed
 from rotator.reconcile import telling
 from rotator.reconcile.look import Seen, look_at
@@ -95,13 +96,17 @@ class View:
         """How long after its load this tick may still start a write."""
         return self.ring.in_force(self.site.policy).write_window
 
+    def in_time(self) -> bool:
+        """True while the write window is open."""
+        return self.site.clock.elapsed() - self.loaded_at <= self.policy_window
+
     def fence(self) -> None:
         """Refuse a write that comes too late after the load: a stalled writer knows old things.
 
         Raises:
             Stalled: the write window has passed.
         """
-        if self.site.clock.elapsed() - self.loaded_at > self.policy_window:
+        if not self.in_time():
             raise Stalled(
                 f"this process stood still between loading the ring of key set {self.site.key_set} "
                 "and a write",
@@ -131,7 +136,8 @@ class View:
         """
         self.fence()
         ring, document = write_bounded(replace(self.ring, revision=self.loaded.revision + 1))
-        self.version = self.site.rings.save(document, replacing=self.version)
+        with writing(self.in_time):
+            self.version = self.site.rings.save(document, replacing=self.version)
         self.site.memory.revision = max(self.site.memory.revision, ring.revision)
         before, self.loaded, self.ring, self.swapped = self.loaded, ring, ring, True
         telling.changes(self.site, before, ring)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from rotator.errors import StoreUnavailable
+from rotator.fence import still_time
 from rotator.rehearsal.clocks import TrueTime
 from rotator.rehearsal.faults import Fault, accept, answer, confirm, release
 from rotator.rehearsal.logins import Login
@@ -28,16 +28,12 @@ _STALE_READS: Final = 2
 A_STUTTER: Final = 6
 """So many writes in a row hold one that fails before it has an effect, and one that fails after."""
 
-PATIENCE: Final = timedelta(seconds=2)
-"""How long after the begin of a step its last write may start; real backends wait for longer, as do real policies."""
-
 
 class Elsewhere(AnyStore):
     """A server that holds objects by name; the subclasses say what an object is.
 
     Attributes:
         objects: what is there; each object is immutable, a write replaces it.
-        patience: see `PATIENCE`.
     """
 
     faults = (*AnyStore.faults, Fault.STUTTERS)
@@ -45,7 +41,6 @@ class Elsewhere(AnyStore):
     def __init__(self, true: TrueTime) -> None:
         super().__init__(true)
         self.objects: dict[str, Any] = {}
-        self.patience = PATIENCE
         self.lock = threading.RLock()
         self.writes = 0
         self.nonces = 0
@@ -128,7 +123,6 @@ class Way:
     def __init__(self, store: Elsewhere, gate: Gate) -> None:
         self.store = store
         self.gate = gate
-        self._begun = store.true.now
 
     def step(self, act: Callable[[], _T]) -> _T:
         """Do a step, again while the server does not answer.
@@ -136,12 +130,11 @@ class Way:
         Raises:
             StoreUnavailable: still, or this process stood still in the midst of it.
         """
-        self._begun = self.store.true.now
         for _ in range(_ATTEMPTS - 1):
             try:
                 return act()
-            except StoreUnavailable:
-                if self._too_late():
+            except StoreUnavailable as error:
+                if error.lasting:
                     raise
         return act()
 
@@ -170,14 +163,11 @@ class Way:
         """Make one call that changes something.
 
         Raises:
-            StoreUnavailable: whether it had its effect is not known, or the step began too long ago: a
-                process that stood still must not carry out what others no longer reckon with.
+            StoreUnavailable: whether it had its effect is not known; or the write window has passed.
         """
         self.gate()
-        store = self.store
-        if self._too_late():
-            raise StoreUnavailable("this process stood still in the midst of a write")
-        fault = store.fault
+        still_time()
+        store, fault = self.store, self.store.fault
         (release if destroys else accept)(fault, "the store")
         with store.lock:
             store.writes += 1
@@ -188,9 +178,6 @@ class Way:
         self.gate()
         confirm(Fault.LATE_ERROR if turn == A_STUTTER // 2 else fault, "the store")
         return done
-
-    def _too_late(self) -> bool:
-        return self.store.true.now - self._begun > self.store.patience
 
     def locator(self, kid: str, taken: frozenset[str]) -> str:
         """Return a place named after the key."""

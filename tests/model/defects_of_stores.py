@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from rotator.rehearsal import elsewhere
 from rotator.rehearsal.elsewhere import Way
 from rotator.rehearsal.labels import LabelStore, LabelWay
@@ -15,7 +13,7 @@ from tests.model import stories_of_time as time
 from tests.model import stories_of_writers as writers
 from tests.model.patches import Defect, instead, together
 
-_EVER = instead(elsewhere, "PATIENCE", timedelta(days=1))
+_EVER = instead(elsewhere, "still_time", lambda: None)
 
 LABELS: tuple[Defect, ...] = (
     Defect(

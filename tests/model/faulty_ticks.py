@@ -38,6 +38,7 @@ def mend_first() -> contextlib.AbstractContextManager[Any]:
                 site.material,
                 site.keys,
                 view.fence,
+                view.in_time,
                 lambda _name: None,
                 lambda item: look_at(item.target, view.loaded, site.keys, site.clock),
             )
