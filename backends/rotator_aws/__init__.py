@@ -35,4 +35,16 @@ def _open(settings: AwsSettings) -> Store:
     return AwsStore(settings)
 
 
-backend = Backend(name="aws", settings=_settings, open=_open)
+backend = Backend(
+    name="aws",
+    settings=_settings,
+    open=_open,
+    example="""\
+# Credentials come from the default chain: environment, profile, web identity, container, instance.
+region: eu-central-1
+# profile: issuer
+# assume_role: {role_arn: "arn:aws:iam::111122223333:role/rotator"}
+# kms_key_id: alias/rotator
+# replica_regions: [eu-west-1]   # documents only
+""",
+)

@@ -28,4 +28,17 @@ def _open(settings: ConjurSettings) -> Store:
     return ConjurStore(settings)
 
 
-backend = Backend(name="conjur", settings=_settings, open=_open)
+backend = Backend(
+    name="conjur",
+    settings=_settings,
+    open=_open,
+    example="""\
+# The Leader; followers refuse writes.
+url: https://conjur.example.com
+account: example
+# ca_file: /etc/rotator/conjur-ca.pem
+# How to log in. Secrets are in files or in the environment, never here.
+auth: {method: api-key, login: host/rotator, api_key_env: CONJUR_AUTHN_API_KEY}
+# auth: {method: jwt, service_id: kubernetes, jwt_file: /var/run/secrets/tokens/conjur}
+""",
+)

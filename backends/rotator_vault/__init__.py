@@ -28,4 +28,19 @@ def _open(settings: VaultSettings) -> Store:
     return VaultStore(settings)
 
 
-backend = Backend(name="vault", settings=_settings, open=_open)
+backend = Backend(
+    name="vault",
+    settings=_settings,
+    open=_open,
+    example="""\
+# Where it answers: https://vault.example.com:8200, or as here what VAULT_ADDR says.
+address_env: VAULT_ADDR
+# mount: secret                 # a KV secrets engine, version 2
+# namespace: team-a
+# ca_file: /etc/rotator/vault-ca.pem
+# How to log in. Secrets are in files or in the environment, never here.
+auth: {method: token, token_env: VAULT_TOKEN}
+# auth: {method: approle, role_id: ROLE_ID, secret_id_file: /run/secrets/secret-id}
+# auth: {method: kubernetes, role: rotator}
+""",
+)
