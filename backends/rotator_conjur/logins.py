@@ -14,7 +14,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from rotator.plugin import StoreDenied, StoreError, StoreUnavailable
+from rotator.plugin import RotatorError, StoreDenied, StoreError, StoreUnavailable
 from rotator_conjur.wire import Wire
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Login:
                 3 * (self._settings.connect_timeout + self._settings.read_timeout)
             ):
                 token, _ = await strategy.authenticate(info, None)
-        except StoreError:
+        except RotatorError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises ends here
             raise self._failure(error) from None

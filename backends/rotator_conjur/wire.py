@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
-from rotator.plugin import ConfigError, ServerTime, StoreError, StoreUnavailable, server_time
+from rotator.plugin import ConfigError, RotatorError, ServerTime, StoreUnavailable, server_time
 
 if TYPE_CHECKING:
     import aiohttp
@@ -105,7 +105,7 @@ class Wire:
             ) as response:
                 content = await self._content(response)
                 return Answer(response.status, content, dict(response.headers), sent)
-        except StoreError:
+        except RotatorError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the HTTP library raises ends here
             raise self.failure(error) from None
