@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from rotator.errors import Conflict
 from rotator.observed import DocumentKind
@@ -12,7 +13,10 @@ from rotator.policy import ZERO
 from rotator.rehearsal.clocks import TrueTime
 from rotator.rehearsal.faults import Fault, accept, answer, confirm
 from rotator.rehearsal.pauses import Gate
+from rotator.rehearsal.store import AnyStore
 from rotator.stores import Document, Sight, VersionToken
+
+_OF_DOCUMENTS: Final = (Fault.SILENT, Fault.DENIED, Fault.READ_ONLY, Fault.LATE_ERROR)
 
 
 class Place:
@@ -20,7 +24,7 @@ class Place:
 
     Attributes:
         conditional: it compares before it writes; an object store without conditions does not.
-        fault: what is wrong with it, for those who write and look; readers are served all the same.
+        home: the store that it is a document of, if it is one: when that is down, so is the place.
         document: what is there.
         past: everything that was there before.
         longer_cache: what a CDN in front makes of our cache lifetimes, where that is longer.
@@ -29,13 +33,20 @@ class Place:
     """
 
     def __init__(
-        self, name: str, kind: DocumentKind, *, conditional: bool = True, independent: bool = True
+        self,
+        name: str,
+        kind: DocumentKind,
+        *,
+        conditional: bool = True,
+        independent: bool = True,
+        home: AnyStore | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
         self.conditional = conditional
         self.independent = independent
-        self.fault = Fault.NONE
+        self.home = home
+        self._fault = Fault.NONE
         self.document: Document | None = None
         self.past: list[Document] = []
         self.longer_cache: timedelta = ZERO
@@ -43,6 +54,17 @@ class Place:
         self.kept: tuple[Document | None, datetime] | None = None
         self.changed: Callable[[Place], None] = lambda _place: None
         self._writes = 0
+
+    @property
+    def fault(self) -> Fault:
+        """What is wrong with it, for those who write and look; readers are served all the same."""
+        ours = self._fault
+        theirs = self.home.fault if self.home is not None else Fault.NONE
+        return theirs if ours is Fault.NONE and theirs in _OF_DOCUMENTS else ours
+
+    @fault.setter
+    def fault(self, fault: Fault) -> None:
+        self._fault = fault
 
     def put(self, document: Document | None) -> None:
         """Put a document there, or take it away, asking nobody."""

@@ -20,7 +20,7 @@ from rotator.rehearsal.promise import Promise
 from rotator.rehearsal.reality import Reality
 from rotator.rehearsal.ringwatch import RingWatch, orphans
 from rotator.rehearsal.toykeys import ToyKeys
-from rotator.rehearsal.walls import KINDS, Fault, MemoryTarget, Place
+from rotator.rehearsal.walls import KINDS, AnyStore, Fault, MemoryTarget, Place
 from rotator.ring import KeyRing, Phase
 from rotator.stores import Document
 
@@ -134,6 +134,9 @@ class World:
         policy: what signers and verifiers really do; processes get theirs with `process`.
         seed: of the keys.
         kind: of the secrets manager, one of `walls.KINDS`.
+
+    Attributes:
+        mirror: a second secrets manager, which keeps documents only.
     """
 
     key_set = "orders"
@@ -141,6 +144,7 @@ class World:
     def __init__(self, policy: RotationPolicy, seed: int = 0, kind: str = "plain") -> None:
         self.true = TrueTime()
         self.store = KINDS[kind](self.true)
+        self.mirror = KINDS["plain"](self.true)
         self.keys = ToyKeys(seed)
         self.reality = Reality(policy, self.true.now)
         self.promise = Promise(self.true, self.reality)
@@ -166,9 +170,17 @@ class World:
         """Keep the last events."""
         self.events = [*self.events[-200:], (self.true.now, event, {"level": level, **fields})]
 
-    def place(self, name: str, kind: DocumentKind, *, conditional: bool = True) -> Place:
-        """Make a place that everybody reads."""
-        place = Place(name, kind, conditional=conditional)
+    def place(
+        self,
+        name: str,
+        kind: DocumentKind,
+        *,
+        conditional: bool = True,
+        home: AnyStore | None = None,
+    ) -> Place:
+        """Make a place that everybody reads; what lies in the ring's own store proves no first run."""
+        independent = home is not self.store
+        place = Place(name, kind, conditional=conditional, independent=independent, home=home)
         place.changed = self.promise.place_changed
         self.places[name] = place
         return place
@@ -232,7 +244,7 @@ class World:
 
     def heal(self) -> None:
         """Mend every store and place."""
-        self.store.fault = Fault.NONE
+        self.store.fault = self.mirror.fault = Fault.NONE
         for place in self.places.values():
             place.fault = Fault.NONE
 

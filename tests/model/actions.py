@@ -91,6 +91,8 @@ def breaks(scene: Scene, rng: random.Random) -> None:
     """A store or a place stops working in some way."""
     if rng.random() < 0.2:
         scene.world.store.fault = rng.choice(scene.world.store.faults)
+    elif rng.random() < 0.1:
+        scene.world.mirror.fault = rng.choice((Fault.SILENT, Fault.DENIED, Fault.READ_ONLY))
     else:
         rng.choice(list(scene.world.places.values())).fault = rng.choice(_FAULTS)
 
@@ -101,7 +103,7 @@ def heals(scene: Scene, rng: random.Random) -> None:
         scene.world.heal()
     else:
         rng.choice(list(scene.world.places.values())).fault = Fault.NONE
-        scene.world.store.fault = Fault.NONE
+        scene.world.store.fault = scene.world.mirror.fault = Fault.NONE
 
 
 def a_hand(scene: Scene, rng: random.Random) -> None:

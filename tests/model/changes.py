@@ -11,7 +11,7 @@ from rotator.policy import PROTECTIVE, ZERO, Standby, broken_clauses
 from rotator.reconcile.tick import tick
 from rotator.rehearsal.reality import REAL
 from rotator.rehearsal.world import Settings
-from tests.model.scene import Scene, loose, make_room, seconds, tight
+from tests.model.scene import Scene, loose, make_room, seconds, some_home, tight
 
 
 def rolls_out(scene: Scene, rng: random.Random) -> None:
@@ -62,7 +62,7 @@ def adds_place(scene: Scene, rng: random.Random) -> None:
     scene.numbered += 1
     kind = rng.choice((scene.announcing_kind, DocumentKind.SIGNING))
     name = f"{kind}-new-{scene.numbered}"
-    place = scene.world.place(name, kind)
+    place = scene.world.place(name, kind, home=some_home(rng, scene.world))
     if kind is not DocumentKind.SIGNING:
         place.changed = lambda _place: None  # nobody reads it yet
         scene.joining.append(name)

@@ -7,6 +7,7 @@ from rotator.rehearsal.elsewhere import Way
 from rotator.rehearsal.labels import LabelStore, LabelWay
 from rotator.rehearsal.numbers import NumberStore, NumberWay
 from rotator.rehearsal.voids import VoidWay
+from tests.model import faulty_decisions as wrong
 from tests.model import faulty_stores as faulty
 from tests.model import stories_of_stores as stores
 from tests.model import stories_of_time as time
@@ -129,4 +130,13 @@ VOIDS: tuple[Defect, ...] = (
     ),
 )
 
-STORES = (*LABELS, *NUMBERS, *VOIDS)
+MIRRORS: tuple[Defect, ...] = (
+    Defect(
+        "a mirror that is down is not waited for",
+        "rule 2",
+        wrong.mirrors_left_out,
+        stores.a_mirror_that_is_down,
+    ),
+)
+
+STORES = (*MIRRORS, *LABELS, *NUMBERS, *VOIDS)

@@ -67,6 +67,21 @@ def not_the_old_key(ring: KeyRing, observed: Observed, active: str, *, instead_o
     return not observed.may_hold(ring, instead_of)
 
 
+def whoever_answers_holds_it(
+    ring: KeyRing, observed: Observed, active: str, *, instead_of: str
+) -> bool:
+    del ring, instead_of
+    answered = [seen for _, seen in observed.signing() if seen.answered]
+    return bool(answered) and all(active in seen.kids for seen in answered)
+
+
+def mirrors_left_out() -> contextlib.AbstractContextManager[Any]:
+    return together(
+        instead(evidence, "_all_hold", whoever_answers_holds_it),
+        instead(rules, "_retire_one", retire_without_last_look),
+    )
+
+
 def only_what_is_configured(observed: Observed, _ring: KeyRing, kid: str) -> tuple[str, ...]:
     return tuple(n for n, seen in observed.signing() if kid in seen.kids + seen.strangers)
 

@@ -102,7 +102,12 @@ def make_scene(seed: int) -> Scene:
         )
     for number in range(rng.choice((1, 1, 2))):
         conditional = rng.random() < 0.8
-        place = world.place(f"signing-{number}", DocumentKind.SIGNING, conditional=conditional)
+        place = world.place(
+            f"signing-{number}",
+            DocumentKind.SIGNING,
+            conditional=conditional,
+            home=some_home(rng, world),
+        )
         names.append(place.name)
     probes: tuple[str, ...] = ()
     if announcing is DocumentKind.JWKS:
@@ -115,6 +120,11 @@ def make_scene(seed: int) -> Scene:
         offset = rng.choice((-half, half, half * rng.uniform(-1, 1)))
         world.process(f"p{number}", settings, offset=offset)
     return Scene(world, settings, kinds, policy.clock_skew)
+
+
+def some_home(rng: random.Random, world: World) -> AnyStore | None:
+    """Return where a document lies: in the ring's own store, in a second one, or elsewhere."""
+    return rng.choice((None, world.store, world.mirror))
 
 
 def make_room(store: AnyStore, policy: RotationPolicy) -> None:

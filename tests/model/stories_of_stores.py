@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from rotator import operations
@@ -139,3 +140,20 @@ def a_put_long_after_its_end() -> None:
             break
         it.world.check()
         it.run(seconds(100))
+
+
+def a_mirror_that_is_down() -> None:
+    """Signers read at two stores; one is down while the keys rotate, and its signers go on with the old key."""
+    it = stage(replace(tight_policy(), max_keys=9), signing=2)
+    it.signing[1].home = it.world.mirror
+    it.signs(1)
+    it.world.mirror.fault = Fault.SILENT
+    it.signs(2)
+    it.run(2 * it.policy.grace_wait)
+    it.world.heal()
+    it.run(seconds(100))
+    active = it.world.ring.active
+    for place in it.signing:
+        held = json.loads(place.document.body)["kid"] if place.document else None
+        if active is None or held != active.kid:
+            it.world.promise.broken(f"{place.name} is not repaired")
