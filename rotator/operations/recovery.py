@@ -239,15 +239,19 @@ def _located(view: View) -> KeyRing:
 
     A backup may be from another store, or from before a move: locators are each store's own.
     """
-    ring = view.loaded
-    for key in ring.keys:
-        if (
-            key.phase not in ENDED
-            and key.locator is not None
-            and not _lies_at(view, key, key.locator)
-        ):
-            ring = ring.with_key(replace(key, locator=_locate(view, key) or key.locator))
-    return ring
+    found: dict[str, str] = {}
+    for key in view.loaded.keys:
+        if key.phase not in ENDED and key.locator is not None:
+            here = key.locator if _lies_at(view, key, key.locator) else _locate(view, key)
+            if here is not None:
+                found[key.kid] = here
+    taken = set(found.values())
+    keys = []
+    for key in view.loaded.keys:
+        # What was not found keeps its locator, unless another key's material lies there.
+        kept = None if key.locator in taken else key.locator
+        keys.append(replace(key, locator=found.get(key.kid, kept)))
+    return replace(view.loaded, keys=tuple(keys))
 
 
 def _lies_at(view: View, key: Key, locator: str) -> bool:

@@ -48,6 +48,16 @@ def test_every_command_in_one_life(bench: Bench) -> None:
     answer("recover", "--clock", "--yes")
     answer("policy", "local", "--role", "signer")
     answer("rollback")  # refused, and says so in its JSON
+    answer("export")
+    answer("export", "--output", "ring.json")
+    answer("adopt", "--from", "signing/web/private.pem")  # refused: there is a ring
+    document = json.loads(bench.config.read_text())
+    document["stores"]["other"] = {"backend": "file", "path": "other"}
+    document["key_sets"]["web"]["store"] = "local"
+    bench.config.write_text(json.dumps(document))
+    answer("move", "web", "--from", "local", "--to", "other", "--dry-run")
+    answer("move", "web", "--from", "local", "--to", "other")
+    answer("export")  # refused: it was moved
     assert called == set(COMMANDS) - {"run", "serve"}
 
 
