@@ -111,12 +111,15 @@ DENIED_BY: Final = {
 }
 
 FAULTS: Final = (
-    Fault(
-        "connection refused", lambda ground: ground.between.refusing(), UNAVAILABLE, ("refused",)
-    ),
+    Fault("connection refused", lambda ground: ground.between.refusing(), UNAVAILABLE),
     Fault("reset before the server saw it", on(misdeeds.reset_before), UNAVAILABLE),
     Fault("reset after reading", on(misdeeds.reset_after, is_read), UNAVAILABLE),
-    Fault("reset after every write", on(misdeeds.reset_after, is_write), UNAVAILABLE),
+    Fault(
+        "reset after every write",
+        on(misdeeds.reset_after, is_write),
+        UNAVAILABLE,
+        otherwise={"conjur": OVERCOME},
+    ),
     Fault(
         "reset after each other write",
         lambda ground: ground.between.misbehaving(
@@ -126,7 +129,12 @@ FAULTS: Final = (
         options=PERSISTENT,
     ),
     Fault("hang", on(misdeeds.hang), UNAVAILABLE, ("time",)),
-    Fault("hang after every write", on(misdeeds.hang_after, is_write), UNAVAILABLE),
+    Fault(
+        "hang after writes",
+        on(misdeeds.hang_after, is_write, times=4),
+        UNAVAILABLE,
+        otherwise={"conjur": OVERCOME},
+    ),
     Fault("byte by byte", on(misdeeds.drip(0.1)), UNAVAILABLE),
     Fault("403", by_backend(DENIED_BY), DENIED),
     Fault("403 to writes", by_backend(DENIED_BY, is_write), DENIED),
@@ -136,7 +144,12 @@ FAULTS: Final = (
         DENIED,
         otherwise={"aws": UNAVAILABLE},
     ),
-    Fault("404 of something in between", on(misdeeds.answering(404, PAGE)), UNAVAILABLE),
+    Fault(
+        "404 of something in between",
+        on(misdeeds.answering(404, PAGE)),
+        UNAVAILABLE,
+        otherwise={"conjur": DENIED},  # to its login, which comes first
+    ),
     Fault("429", by_backend(too_many()), UNAVAILABLE),
     Fault(
         "429 with Retry-After, once",
@@ -145,7 +158,12 @@ FAULTS: Final = (
         options=PERSISTENT,
     ),
     Fault("429 until tomorrow", by_backend(too_many(TOMORROW)), UNAVAILABLE),
-    Fault("500 after every write", on(misdeeds.answering(500, after=True), is_write), UNAVAILABLE),
+    Fault(
+        "500 after every write",
+        on(misdeeds.answering(500, after=True), is_write),
+        UNAVAILABLE,
+        otherwise={"conjur": OVERCOME},  # which never believes a write before it has read it
+    ),
     Fault(
         "500 after each other write",
         lambda ground: ground.between.misbehaving(

@@ -67,7 +67,7 @@ def is_login(request: Request) -> bool:
 
 @dataclass
 class Ground:
-    """A key set of ES256, `web` unless named, in an empty place of a server, its documents in local files.
+    """A key set of ES256, `orders` unless named, in an empty place of a server, its documents in local files.
 
     Attributes:
         options: what differs in the store's options.
@@ -87,7 +87,7 @@ class Ground:
     shift: timedelta = timedelta(0)
     marks: list[int] = field(default_factory=list)
     own: RunningServer | None = None
-    name: str = "web"
+    name: str = "orders"
     _store: Store | None = None
 
     def __post_init__(self) -> None:
@@ -155,7 +155,10 @@ class Ground:
         if self._store is None:
             settings = self.settings
             if self.backend != "file":
-                settings = self.server.settings(self.prefix) | dict(PATIENT)
+                past = json.dumps(settings)
+                if self.proxy is not None:
+                    past = past.replace(self.proxy.url, self.server.url)
+                settings = json.loads(past) | dict(PATIENT)
             backend = find_backend(self.backend)
             self._store = backend.open(backend.settings()(**settings))
         return self._store

@@ -38,7 +38,7 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
 
 def jwks(ground: Ground) -> bytes:
     """What the daemon serves to verifiers."""
-    url = f"http://{ground.more['server']['listen']}/web/jwks.json"
+    url = f"http://{ground.more['server']['listen']}/{ground.name}/jwks.json"
     with urllib.request.urlopen(url, timeout=10) as answer:
         content: bytes = answer.read()
         return content
@@ -60,6 +60,7 @@ def test_restarted_empty(ground: Ground, warm: Warm) -> None:
     with ended(daemon), log_kept(daemon, ground):
         daemon.wait_for("key.delivered")
         until(lambda: len(ground.kids("pending")) == 1)
+        daemon.wait_for("key.announced", 2)
         until(lambda: ground.documents()[1] == jwks(ground))
         served, documents, kid = jwks(ground), ground.documents(), ground.signs_and_verifies()
         ground.server.forget_everything()
@@ -71,7 +72,7 @@ def test_restarted_empty(ground: Ground, warm: Warm) -> None:
         assert jwks(ground) == served
         assert daemon.end() == 143
     assert failing["hint"]
-    assert "web" in failing["reason"] + failing["hint"]
+    assert ground.name in failing["reason"] + failing["hint"]
     assert ground.documents() == documents
     assert ground.signs_and_verifies() == kid
     # A process that never saw the ring does not take it for a first run either.

@@ -34,6 +34,7 @@ TOKENS = 500
 RATE = 28.0  # tokens a second, for each key set
 SHARE = 0.1  # of all requests
 
+KEY_SETS = {"aws": "billing", "conjur": "orders", "vault": "payments"}
 OPTIONS = {"connect_timeout": "1s", "read_timeout": "300ms", "attempts": 4, "patience": "1500ms"}
 
 
@@ -75,7 +76,9 @@ def test_no_token_is_rejected(tmp_path: Path) -> None:
         grounds: dict[str, Ground] = {}
         for name in REMOTE:
             proxy = stack.enter_context(Proxy(running(name).url, seed=seed))
-            grounds[name] = Ground(name, tmp_path / name, proxy, OPTIONS, POLICY, name=name)
+            grounds[name] = Ground(
+                name, tmp_path / name, proxy, OPTIONS, POLICY, name=KEY_SETS[name]
+            )
             stack.callback(grounds[name].close)
             misbehaving = proxy.misbehaving(proxy.any_of(deeds(name)), share=SHARE)
             stack.enter_context(misbehaving)
@@ -83,11 +86,11 @@ def test_no_token_is_rejected(tmp_path: Path) -> None:
         daemon = Daemon(together(tmp_path, grounds, port))
         stack.enter_context(ended(daemon))
         for name in REMOTE:
-            daemon.wait_for("key.delivered", key_set=name)
+            daemon.wait_for("key.delivered", key_set=KEY_SETS[name])
         pairs = {
             name: Pair(
                 grounds[name].signing,
-                f"http://127.0.0.1:{port}/{name}/jwks.json",
+                f"http://127.0.0.1:{port}/{KEY_SETS[name]}/jwks.json",
                 http_cache=HTTP_CACHE,
                 rate=RATE,
             )
@@ -95,7 +98,7 @@ def test_no_token_is_rejected(tmp_path: Path) -> None:
         }
         try:
             for name in REMOTE:
-                daemon.wait_for("key.promoted", 1 + ROTATIONS, key_set=name)
+                daemon.wait_for("key.promoted", 1 + ROTATIONS, key_set=KEY_SETS[name])
             until(lambda: all(pair.tokens >= TOKENS for pair in pairs.values()))
             found = {name: pair.finish() for name, pair in pairs.items()}
         finally:
