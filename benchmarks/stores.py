@@ -65,7 +65,7 @@ def ground(backend: str, path: Path, *, documents: bool = False) -> Ground:
         "version": 1,
         "stores": {"main": {"backend": backend, **store}},
         "key_sets": {
-            "web": {
+            "orders": {
                 "algorithm": "ES256",
                 "policy": {"token_ttl": "15m", "signer_lag": "5m"},
                 "deliver": kept if documents else [{"to": "files", "path": "signing"}],
@@ -77,7 +77,7 @@ def ground(backend: str, path: Path, *, documents: bool = False) -> Ground:
     first = ("--first-run",) if documents else ()
     for words in (("rotate", *first), ("rotate",), ("rotate",)):
         Contender("preparation", rotator("-c", "rotator.json", *words)).run(path)
-    return Ground(path, server, store, store.get("prefix", "") + "/web/ring")
+    return Ground(path, server, store, store.get("prefix", "") + "/orders/ring")
 
 
 def contenders(backend: str, here: Ground) -> Iterator[Contender]:
