@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rotator.algorithms import ALGORITHMS, PRIVATE_MEMBERS, PUBLIC_MEMBERS
 from rotator.errors import UsageError
 from rotator.keys import private_from_jwk, private_members
-from rotator.operations.live_key import CURVES, LiveKey
+from rotator.operations.live_key import CURVES, LiveKey, refuse_short_rsa
 from rotator.secret import Secret
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def _from_private(private: PrivateKeyTypes) -> LiveKey:
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     if isinstance(private, rsa.RSAPrivateKey):
+        refuse_short_rsa(private.key_size)
         return _imported(private, "RSA", private.key_size)
     if isinstance(private, ec.EllipticCurvePrivateKey):
         return _imported(private, "EC", private.key_size)
@@ -183,7 +184,10 @@ def _the_jwk(document: Mapping[str, Any], name: str | None) -> Mapping[str, Any]
 
 def _from_jwk(jwk: Mapping[str, Any]) -> LiveKey:
     if jwk.get("use", "sig") != "sig" or "sign" not in jwk.get("key_ops", ["sign"]):
-        raise UsageError("the JWK is not for signing: its `use` or `key_ops` says so")
+        raise UsageError(
+            "the JWK is not for signing: its `use` or `key_ops` says so",
+            hint="give the key that signs the tokens",
+        )
     kid, algorithm, kty = jwk.get("kid"), jwk.get("alg"), jwk.get("kty")
     if kty == "oct":
         found = _from_oct(jwk)

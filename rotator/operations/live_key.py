@@ -18,6 +18,7 @@ CURVES: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519"
 """The only algorithm of each curve (RFC 7518 §3.4, RFC 8037 §3.1)."""
 
 _MIN_RSA_BITS: Final = 2048  # RFC 7518 §3.3 and §3.5
+_ANEW: Final = "make a key set with a new key instead, and move signers and verifiers to it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,19 @@ def _plain(value: object) -> object:
     return number.lstrip(b"\0")
 
 
+def refuse_short_rsa(bits: int) -> None:
+    """Refuse an RSA key that is too weak for every algorithm.
+
+    Raises:
+        UsageError: the message has the numbers.
+    """
+    if bits < _MIN_RSA_BITS:
+        raise UsageError(
+            f"an RSA key of {bits} bits is too weak: {_MIN_RSA_BITS} bits are the least (RFC 7518 §3.3)",
+            hint=_ANEW,
+        )
+
+
 def kind_of_live(key: LiveKey, algorithm: str) -> Kind:
     """Return the kind of a live key under an algorithm.
 
@@ -99,10 +113,9 @@ def kind_of_live(key: LiveKey, algorithm: str) -> Kind:
             hint="name the algorithm that the tokens carry in `alg` with `--algorithm`",
         )
     kty, sizes = ALGORITHMS[algorithm].kty, ALGORITHMS[algorithm].sizes
-    least = _MIN_RSA_BITS if kty == "RSA" else sizes[0]
-    if key.size < least:
+    if key.symmetric and key.size < sizes[0]:
         raise UsageError(
-            f"{key.described} is too weak for {algorithm}: {least} bits are the least (RFC 7518 §3)",
-            hint="make a key set with a new key instead, and move signers and verifiers to it",
+            f"{key.described} is too weak for {algorithm}: {sizes[0]} bits are the least (RFC 7518 §3.2)",
+            hint=_ANEW,
         )
     return Kind(algorithm, key.size if kty == "RSA" else sizes[0])
