@@ -111,7 +111,7 @@ class Connection:
             StoreUnavailable: no answer.
         """
         sent = time.monotonic()
-        return self._read(self._exchange("GET", "sys/health"), sent)
+        return self._read(self._exchange("GET", "sys/health", namespace=False), sent)
 
     def _exchange(
         self,
@@ -122,6 +122,7 @@ class Connection:
         token: Secret | None = None,
         query: Mapping[str, str] | None = None,
         wait: float | None = None,
+        namespace: bool = True,
     ) -> Any:
         import requests
         import urllib3
@@ -137,7 +138,11 @@ class Connection:
             options["params"] = dict(query)
         problem: StoreUnavailable
         try:
-            response = adapter.request(method.lower(), f"/v1/{quote(path)}", **options)
+            if namespace:
+                response = adapter.request(method.lower(), f"/v1/{quote(path)}", **options)
+            else:  # what is asked of the node itself is there in the root namespace only
+                url = f"{self.address}/v1/{quote(path)}"
+                response = adapter.session.request(method, url, allow_redirects=False, **options)
             if response.status_code == 307:
                 response = self._follow(adapter, method, response, options)
         except (

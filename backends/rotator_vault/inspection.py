@@ -191,6 +191,8 @@ def _rings(engine: Engine, prefix: str, scopes: Sequence[Scope]) -> Iterator[Fin
     there = absent = unguarded = 0
     example = ""
     refused: list[Finding] = []
+    config = engine.identity.send("GET", f"{engine.mount}/config")
+    guarded = bool(config.data.get("cas_required"))
     for scope in scopes:
         if not scope.ring:
             continue
@@ -206,7 +208,7 @@ def _rings(engine: Engine, prefix: str, scopes: Sequence[Scope]) -> Iterator[Fin
         there += isinstance(found, Found)
         absent += found is None
         yield from _ring(engine, path, found)
-        if found is not None and not _is_guarded(engine, path):
+        if found is not None and not (guarded or _is_guarded(engine, path)):
             unguarded, example = unguarded + 1, example or path
     yield from refused[:_SHOWN]
     if there or absent:
@@ -245,10 +247,7 @@ def _ring(engine: Engine, path: str, found: Found | Gone | None) -> Iterator[Fin
 def _is_guarded(engine: Engine, path: str) -> bool:
     """Tell whether a write without `cas` is refused, as far as the identity may know."""
     answer = engine.identity.send("GET", f"{engine.mount}/metadata/{path}")
-    if answer.status != 200 or answer.data.get("cas_required"):
-        return True
-    config = engine.identity.send("GET", f"{engine.mount}/config")
-    return bool(config.data.get("cas_required"))
+    return answer.status != 200 or bool(answer.data.get("cas_required"))
 
 
 def _audit(engine: Engine) -> Iterator[Finding]:

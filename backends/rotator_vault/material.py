@@ -10,6 +10,7 @@ from rotator_vault.kv import Engine, Found, Gone
 from rotator_vault.names import locator_for, material_path
 
 _NEEDS: Final = "create read"
+_MOST: Final = 1000  # versions named in one call; older ones go with the metadata
 
 
 class VaultMaterial:
@@ -101,7 +102,8 @@ class VaultMaterial:
             if isinstance(found, Found):
                 material_of(found.data, self._key_set, kid, self._place(path))
             # First the keys, which is final; the metadata only makes room for the name.
-            self._engine.destroy(path, range(1, found.version + 1))
+            oldest = max(1, found.version - _MOST)
+            self._engine.destroy(path, range(oldest, found.version + 1))
             self._engine.erase(path)
 
         self._calls.attempt("material.destroy", self._key_set, step)
