@@ -1,6 +1,8 @@
 """`rotator rotate` with nothing due, beside an interpreter that imports what its core is made of.
 
-python -P -m benchmarks.noop [--rounds N]
+    python -P -m benchmarks.noop [--rounds N]
+
+All of them run in turns, in random order.
 """
 
 from __future__ import annotations

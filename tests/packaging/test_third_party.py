@@ -32,7 +32,7 @@ key_sets:
     algorithm: ES256
     store: keys
     policy: {token_ttl: 15m, signer_lag: 5m}
-    deliver: [{to: files, path: signing}]
+    deliver: [{to: files, path: signing}, {to: store, store: keys}]
     publish: [{to: file, path: jwks.json}]
 """
 
@@ -117,8 +117,10 @@ def test_it_rotates(third_party: Installed, place: Path) -> None:
     third_party.run("rotator", "status", "--live", cwd=place)
     with sqlite3.connect(place / "keys.db") as base:
         names = {name.split(":")[0] for (name,) in base.execute("SELECT name FROM kept")}
+        (document,) = base.execute("SELECT body FROM kept WHERE name = 'orders/signing'").fetchone()
         owners = [kid for (kid,) in base.execute("SELECT owner FROM kept WHERE name LIKE 'mat%'")]
-    assert names == {"ring", "material"}
+    assert names == {"ring", "material", "orders/signing"}
+    assert json.loads(document)["kid"] == second
     assert first not in owners, "its material is destroyed"
     assert second in owners
 
