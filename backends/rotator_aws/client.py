@@ -15,7 +15,16 @@ from botocore import xform_name  # noqa: TID253
 from botocore.parsers import ResponseParserError  # noqa: TID253
 
 from rotator.plugin import Calls, RotatorError, ServerTime, StoreDenied, server_time
-from rotator_aws.failures import LOGIN, Asked, Refused, code_of, refused, unanswered, unreadable
+from rotator_aws.failures import (
+    LOGIN,
+    Asked,
+    Refused,
+    code_of,
+    no_login,
+    refused,
+    unanswered,
+    unreadable,
+)
 from rotator_aws.login import Login
 from rotator_aws.settings import AwsSettings
 
@@ -122,6 +131,8 @@ class Client:
         except sdk.BotoCoreError as error:
             meant = unanswered(error, call.asked)
             return _LoginRefused(meant) if isinstance(meant, StoreDenied) else meant
+        except (OSError, RuntimeError) as error:
+            return _LoginRefused(no_login(error, call.asked))
         except (ResponseParserError, ValueError, KeyError, TypeError, AttributeError):
             # What its parsers make of a page that is no answer of AWS.
             return unreadable(call.asked)

@@ -179,6 +179,20 @@ def unanswered(error: sdk.BotoCoreError, asked: Asked) -> RotatorError:
     )
 
 
+def no_login(error: OSError | RuntimeError, asked: Asked) -> StoreDenied:
+    """Return what it means when the SDK could not read a file of the login, or fetched one that is over."""
+    if isinstance(error, OSError):
+        return StoreDenied(
+            f"the AWS SDK cannot read {error.filename or 'a file'} to log in to {asked.place}: "
+            f"{(error.strerror or type(error).__name__).lower()}",
+            hint="see what AWS_WEB_IDENTITY_TOKEN_FILE and the files of ~/.aws name",
+        )
+    return StoreDenied(
+        f"the credentials fetched for {asked.place} have expired already",
+        hint="see the clock of this host, and what gives the credentials",
+    )
+
+
 def _no_trust(error: sdk.SSLError, asked: Asked) -> StoreUnavailable:
     found: object = error.kwargs.get("error")
     while isinstance(found, BaseException) and not isinstance(found, ssl.SSLError):

@@ -18,7 +18,7 @@ from botocore.loaders import Loader  # noqa: TID253
 from botocore.parsers import ResponseParserError  # noqa: TID253
 from botocore.session import Session  # noqa: TID253
 
-from rotator.plugin import read_secret
+from rotator.plugin import ConfigError, read_secret
 from rotator_aws.failures import Asked, refused, unanswered, unreadable
 from rotator_aws.settings import AssumeRole, AwsSettings
 from rotator_aws.transport import Transport
@@ -33,11 +33,17 @@ class Login:
         settings: what to log in with.
 
     Raises:
+        ConfigError: there is no file of CA certificates where one was named.
         BotoCoreError: a profile or a file of ~/.aws cannot be used.
     """
 
     def __init__(self, settings: AwsSettings) -> None:
         self._settings = settings
+        if settings.ca_bundle is not None and not settings.ca_bundle.is_file():
+            raise ConfigError(
+                f"the ca_bundle {settings.ca_bundle} is not a file",
+                hint="name a file of CA certificates in PEM",
+            )
         self._session = _session(settings.profile)
         self.transport = Transport(
             connect_timeout=settings.connect_timeout,

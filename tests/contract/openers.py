@@ -12,7 +12,7 @@ from tests.servers import running
 
 def _aws(scratch: Path) -> Place:
     # Each racer takes half a second of a core to load the SDK.
-    return Place.of_backend("aws", running("aws").settings(f"contract/{scratch.name}"), racers=5)
+    return Place.of_backend("aws", running("aws").settings(f"contract/{scratch.name}"), racers=4)
 
 
 def _conjur(scratch: Path) -> Place:
