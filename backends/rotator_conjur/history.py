@@ -29,7 +29,7 @@ _ROUNDS: Final = (
 )
 _FIRST_WAIT: Final = 0.02  # seconds
 _LONGEST_WAIT: Final = 1.5  # seconds
-_PATIENCE: Final = 30.0  # seconds
+_PATIENCE: Final = 10.0  # seconds
 
 
 class Entry(Protocol):

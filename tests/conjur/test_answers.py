@@ -51,7 +51,7 @@ def failing(conjur: Ground, reply: Reply, *, only: str = "") -> StoreError:
 
 MATERIAL = Secret(b"the private key")
 
-READS = {
+READS: dict[str, tuple[Reply, type[StoreError], str]] = {
     "401": ((401, {}, b""), StoreDenied, "refuses the token that it has just given"),
     "403": ((403, {}, b""), StoreDenied, "lacks the privilege `read` on the variable"),
     "404": ((404, {}, b""), StoreDenied, "is not declared in Conjur .*, or host/rotator has no"),
@@ -78,7 +78,7 @@ def test_reading(conjur: Ground, case: str) -> None:
         raise found
 
 
-WRITES = {
+WRITES: dict[str, tuple[Reply, type[StoreError], str, int]] = {
     "403": ((403, {}, b""), StoreDenied, "lacks the privilege `update`", 1),
     "404": ((404, {}, b"{}"), StoreDenied, "is not declared", 1),
     "405": ((405, {}, b"{}"), StoreDenied, "it is a follower, which takes no writes", 1),

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -307,16 +307,16 @@ def test_one_login_for_all(conjur: Ground) -> None:
 
 
 class Counting:
-    """Counts the calls of a function."""
+    """Counts the tokens that a server gives out."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, issue: Callable[[str], bytes]) -> None:
         self.times = 0
-        self._inner = inner
+        self._issue = issue
 
-    def __call__(self, *arguments: Any) -> Any:
-        """Call it."""
+    def __call__(self, login: str) -> bytes:
+        """Give out one."""
         self.times += 1
-        return self._inner(*arguments)
+        return self._issue(login)
 
 
 def test_a_token_is_renewed_before_it_expires(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import logging
 import ssl
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -186,8 +187,8 @@ def test_what_is_invisible_is_not_found(conjur: Ground, key: str) -> None:
     )
     for variable, expected in (("hidden", 404), ("seen", 403)):
         conjur.server.set(variable, b"value")
-        assert status_of(conjur.server, key, lambda c, v=variable: c.get(v)) == expected
-        assert status_of(conjur.server, key, lambda c, v=variable: c.set(v, "x")) == expected
+        assert status_of(conjur.server, key, methodcaller("get", variable)) == expected
+        assert status_of(conjur.server, key, methodcaller("set", variable, "x")) == expected
     assert status_of(conjur.server, key, lambda c: c.get("never-declared")) == 404
     assert status_of(conjur.server, key, lambda c: c.get(RING)) == 404, "declared, never set"
 
