@@ -11,6 +11,9 @@ from rotator_vault.kv import Engine, Found
 from rotator_vault.names import document_path
 
 _NEEDS: Final = "create read update"
+_KEPT: Final = (
+    10  # versions that an engine keeps by default; each write destroys those that a crash left
+)
 
 
 class VaultDocuments:
@@ -41,6 +44,9 @@ class VaultDocuments:
     def write(self, name: str, document: Document, *, replacing: VersionToken | None) -> None:
         """Write a document if the present one is still `replacing` (None: if there is none).
 
+        The versions before it are destroyed. When that alone fails the document is written all the same, and
+        the next write destroys them.
+
         Raises:
             Conflict: it is another one, or one of the same key set with a higher revision.
             ConfigError, StoreDenied, StoreUnavailable: as for `read`.
@@ -53,18 +59,27 @@ class VaultDocuments:
             found = self._engine.read(path)
             if isinstance(found, Found):
                 if mark_of(found.data) == mark:  # an earlier try, whose answer was lost
+                    self._forget_before(path, found.version)
                     return True
                 _fence(name, _document(found), document)
             present = VersionToken(str(found.version)) if isinstance(found, Found) else None
             if present != replacing:
                 return False
             base = 0 if found is None else found.version
-            return self._engine.write(path, data, cas=base, needs=_NEEDS) is not None
+            written = self._engine.write(path, data, cas=base, needs=_NEEDS)
+            if written is not None:
+                self._forget_before(path, written)
+            return written is not None
 
         if not self._calls.attempt("document.write", key_set, step):
             raise Conflict(
                 f"somebody else wrote the document {name!r} in between", hint="read it again"
             )
+
+    def _forget_before(self, path: str, version: int) -> None:
+        """Destroy the versions before one: else a signing key outlived its destruction in them."""
+        if version > 1:
+            self._engine.destroy(path, range(max(1, version - _KEPT), version))
 
     def delete(self, name: str) -> None:
         """Remove a document with every version of it; harmless when it is not there.

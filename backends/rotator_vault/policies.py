@@ -75,6 +75,7 @@ def _of_key_set(
             yield Right(f"{metadata}/{material}", ("delete",), "removing what is left of it")
         for path in documents:
             yield Right(f"{data}/{path}", ("create", "read", "update"), "a document")
+            yield Right(f"{destroy}/{path}", ("update",), "destroying its earlier versions")
             yield Right(f"{metadata}/{path}", ("delete",), "removing a document")
         return
     if role is Role.JWKS_READER and ring:

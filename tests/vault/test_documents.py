@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from rotator.errors import ConfigError, Conflict
+from rotator.errors import ConfigError, Conflict, StoreUnavailable
 from rotator.stores import Document, DocumentStore, VersionToken
 from rotator_vault.store import VaultStore
-from tests.servers.misdeeds import reset_after
+from tests.servers.misdeeds import reset_after, reset_before
 from tests.servers.proxy import Proxy
-from tests.vault.bench import QUICK, Bench
+from tests.vault.bench import QUICK, Bench, below
 
 NAME = "orders/signing"
 BODY = json.dumps(
@@ -127,6 +127,31 @@ def test_deleted_by_hand_is_written_again(bench: Bench, documents: DocumentStore
     assert present(documents).token == VersionToken("2")
 
 
+def test_no_earlier_version_is_left(bench: Bench, documents: DocumentStore) -> None:
+    """Each holds a private key that may have been destroyed since; who may read the latest may read all."""
+    for revision in range(1, 5):
+        token = None if revision == 1 else present(documents).token
+        documents.write(NAME, Document(BODY, "orders", revision), replacing=token)
+    path = f"secret/data/{bench.path(NAME)}"
+    seen = [bench.server.request("GET", f"{path}?version={number}")[0] for number in range(1, 5)]
+    assert seen == [404, 404, 404, 200]
+
+
+def test_what_could_not_be_destroyed_is_later(bench: Bench) -> None:
+    """The document is written; the next write destroys what is left."""
+    with Proxy(bench.server.url) as proxy:
+        documents = bench.store(address=proxy.url, **QUICK).documents()
+        documents.write(NAME, Document(BODY, "orders", 1), replacing=None)
+        with (
+            proxy.misbehaving(reset_before, when=below("/destroy/")),
+            pytest.raises(StoreUnavailable),
+        ):
+            documents.write(NAME, Document(BODY, "orders", 2), replacing=VersionToken("1"))
+        assert present(documents).revision == 2
+        documents.write(NAME, Document(BODY, "orders", 3), replacing=VersionToken("2"))
+    assert bench.server.request("GET", f"secret/data/{bench.path(NAME)}?version=1")[0] == 404
+
+
 def test_deleting_leaves_no_version(bench: Bench, documents: DocumentStore) -> None:
     """A signing document holds a private key: nothing of it can be undeleted."""
     documents.write(NAME, Document(BODY, "orders", 7), replacing=None)
@@ -140,7 +165,7 @@ def test_a_lost_answer_is_found_again(bench: Bench) -> None:
     with Proxy(bench.server.url) as proxy:
         documents = bench.store(address=proxy.url, **QUICK).documents()
         for revision, replacing in ((7, None), (8, VersionToken("1"))):
-            with proxy.misbehaving(reset_after, when=lambda item: item.method == "POST", times=1):
+            with proxy.misbehaving(reset_after, when=below("/data/"), skip=1, times=1):
                 documents.write(NAME, Document(BODY, "orders", revision), replacing=replacing)
             assert present(documents).revision == revision
 

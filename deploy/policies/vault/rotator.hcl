@@ -30,6 +30,11 @@ path "secret/data/rotator/+/signing" {
   capabilities = ["create", "read", "update"]
 }
 
+# destroying its earlier versions
+path "secret/destroy/rotator/+/signing" {
+  capabilities = ["update"]
+}
+
 # removing a document
 path "secret/metadata/rotator/+/signing" {
   capabilities = ["delete"]
@@ -40,6 +45,11 @@ path "secret/data/rotator/+/verification" {
   capabilities = ["create", "read", "update"]
 }
 
+# destroying its earlier versions
+path "secret/destroy/rotator/+/verification" {
+  capabilities = ["update"]
+}
+
 # removing a document
 path "secret/metadata/rotator/+/verification" {
   capabilities = ["delete"]
@@ -48,6 +58,11 @@ path "secret/metadata/rotator/+/verification" {
 # a document
 path "secret/data/rotator/+/jwks" {
   capabilities = ["create", "read", "update"]
+}
+
+# destroying its earlier versions
+path "secret/destroy/rotator/+/jwks" {
+  capabilities = ["update"]
 }
 
 # removing a document
