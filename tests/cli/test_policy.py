@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from rotator import logs
 from rotator.cli import execute
 from rotator.inspection import Report, Role, Scope
 from rotator.settings import Settings, load_settings
@@ -102,6 +106,19 @@ def test_refused(bench: Bench, words: tuple[str, ...], said: str) -> None:
     assert ran.out == ""
 
 
+@pytest.fixture
+def _logs_as_before() -> Iterator[None]:
+    """Leave the process's logging as it was found: a command that runs in this process sets it up."""
+    root, state = logging.getLogger(), logs._State
+    handlers, level = list(root.handlers), root.level
+    kept = (state.threshold, state.pending)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    state.threshold, state.pending = kept
+    structlog.reset_defaults()
+
+
 class Mute:
     """A store that says nothing of itself."""
 
@@ -132,6 +149,7 @@ class Told(Mute):
         return "allow"
 
 
+@pytest.mark.usefixtures("_logs_as_before")
 def test_the_backend_is_told_the_scopes(
     bench: Bench,
     settings: Settings,
@@ -152,6 +170,7 @@ def test_the_backend_is_told_the_scopes(
     assert told.asked == [scopes_of(settings, store) for store in ("east", "local", "spare")]
 
 
+@pytest.mark.usefixtures("_logs_as_before")
 def test_a_backend_without_policies(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
