@@ -74,6 +74,10 @@ class Administrator:
         quoted = urllib.parse.quote(variable, safe="")
         self._ask("POST", f"/secrets/dev/variable/{quoted}", value)
 
+    def rotate_api_key(self, role: str) -> bytes:
+        """Give a role a new API key, and return it; the one before is worthless."""
+        return self._ask("PUT", f"/authn/dev/api_key?role={role}")
+
     def close(self) -> None:
         """Hang up."""
         self._connection.close()

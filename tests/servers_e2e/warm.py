@@ -257,12 +257,18 @@ def _note_refusals(file: Path) -> None:
     real = Console.refuse
 
     def refuse(console: Console, error: Any) -> None:
-        found = Refusal(type(error).__name__, error.exit_code, error.message, error.hint)
+        found = Refusal(_kind(error), error.exit_code, error.message, error.hint)
         with file.open("a") as opened:
             opened.write(json.dumps(vars(found)) + "\n")
         real(console, error)
 
     _replace(Console, refuse=refuse)
+
+
+def _kind(error: object) -> str:
+    """Return the class of `rotator.errors` that an error is of; a backend may have classes below it."""
+    known = (kind for kind in type(error).__mro__ if kind.__module__ == "rotator.errors")
+    return next(known, type(error)).__name__
 
 
 def _move_clock(shift: timedelta, *, leap: bool) -> None:
