@@ -103,9 +103,11 @@ def test_it_passes_the_shipped_contract(third_party: Installed, tmp_path: Path) 
 
 
 def test_it_rotates(third_party: Installed, place: Path) -> None:
-    """Check, first run, status, and a rotation that the operator asked for, with the real command."""
+    """Check, policy, first run, status, and a rotation that the operator asked for, with the real command."""
     checked = third_party.run("rotator", "check", cwd=place).stdout
     assert "store keys: it answers; rings found: none" in checked
+    policy = third_party.run("rotator", "policy", "keys", "--role", "rotator", cwd=place).stdout
+    assert "install -m 0600 -o rotator" in policy
     third_party.run("rotator", "rotate", cwd=place)
     first = json.loads((place / "signing" / "signing.json").read_text())["kid"]
     third_party.run("rotator", "rotate", "--emergency", "--yes", cwd=place)
