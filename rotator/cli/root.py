@@ -12,7 +12,7 @@ from rotator.cli.options import add_common
 # Name -> one line for `rotator --help`, so that help needs no import either.
 COMMANDS: Final[dict[str, str]] = {
     "init": "Write a commented configuration.",
-    "check": "Check configuration, stores, targets and clocks; change nothing.",
+    "check": "Check configuration, stores, targets, clocks; change nothing.",
     "plan": "Show the next steps with their reasons, and a calendar.",
     "rotate": "Do all that is due now, once.",
     "due": "Tell by the exit code whether anything is due.",
