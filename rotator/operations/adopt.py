@@ -150,7 +150,8 @@ def _refuse_unfit(view: View, wish: Wish, key: Key, others: Mapping[str, Key]) -
             )
     if wish.since is not None and wish.since > view.now:
         raise UsageError(
-            f"{moment(wish.since)} is in the future: `--since` is when it began to sign"
+            f"{moment(wish.since)} is in the future",
+            hint="`--since` is the day on which the key began to sign",
         )
     refuse_misfit(KeyRing(site.key_set, keys=(replace(key, phase=Phase.ACTIVE),)), site)
     mixed = {other.kind.kty for other in others.values()} - {key.kind.kty}
