@@ -6,17 +6,22 @@ until that is done the document that is *seen* is what counts for the next write
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
-from rotator.plugin import Calls, Conflict, Document, VersionToken
+from rotator.plugin import Calls, Conflict, Document, StoreUnavailable, VersionToken
 from rotator_conjur.client import Conjur
 from rotator_conjur.history import History, Look, Waits
 from rotator_conjur.names import Names
 from rotator_conjur.purge import write_over
 from rotator_conjur.splice import Written, parse
+
+_PUBLIC: Final = "/jwks"
+"""The document in which there is no key material."""
 
 
 class ConjurDocuments:
@@ -70,6 +75,8 @@ class ConjurDocuments:
         self._calls.attempt(
             "document.write", _key_set(name), lambda: self._write(history, name, written, replacing)
         )
+        if not name.endswith(_PUBLIC):
+            self._forget_earlier(history, name, written)
 
     def delete(self, name: str) -> None:
         """Write over a document, and over every version of it that is kept; harmless when it is not there.
@@ -111,6 +118,28 @@ class ConjurDocuments:
             f"somebody else wrote the document {name!r} at the same time", hint="read it again"
         )
 
+    def _forget_earlier(self, history: History[Written], name: str, written: Written) -> None:
+        """Write a document over its earlier versions, for they hold private keys whose end has come, or will.
+
+        The document itself is written. So a failure here is none of the write's: what is left goes with the next.
+        """
+        content = written.content
+
+        def copy(number: int) -> bytes:
+            return replace(written, expects=number).dump()
+
+        with contextlib.suppress(StoreUnavailable):
+            self._calls.attempt(
+                "document.forget",
+                _key_set(name),
+                lambda: write_over(
+                    history,
+                    gone=lambda one: one.content == content,
+                    tombstone=copy,
+                    mine=lambda _: False,
+                ),
+            )
+
     def _put_back(self, history: History[Written], look: Look[Written]) -> None:
         """Make what everybody sees what the winner wrote."""
         waits = Waits()
@@ -118,8 +147,7 @@ class ConjurDocuments:
             look = history.quiet(look)
             if look.head is None or not _shows_a_loser(look):
                 return
-            copy = replace(look.head, nonce=secrets.token_hex(16))
-            if history.append(look, _maker(copy)) is not None:
+            if history.append(look, _maker(look.head)) is not None:
                 return
             waits.longer(f"others go on writing {history.variable!r}")
             look = history.look()

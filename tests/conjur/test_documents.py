@@ -122,6 +122,32 @@ def test_a_loser_puts_the_winners_document_back(conjur: Ground) -> None:
     assert json.loads(value)["kid"] == "a"
 
 
+def test_an_earlier_document_is_in_no_version(conjur: Ground) -> None:
+    """A signer that may read the document may read its versions, and there is a private key in each."""
+    documents = conjur.store().documents()
+    documents.write("orders/signing", Document(b'{"kid": "earlier"}', "orders", 4), replacing=None)
+    found = documents.read("orders/signing")
+    assert found is not None
+    later = Document(b'{"kid": "later"}', "orders", 5)
+    documents.write("orders/signing", later, replacing=found.token)
+    kept = conjur.server.versions(SIGNING).values()
+    assert len(kept) == 20
+    assert not any(b"earlier" in value for value in kept)
+    found = documents.read("orders/signing")
+    assert found is not None
+    assert (found.body, found.revision) == (later.body, 5)
+
+
+def test_an_earlier_jwks_may_stay(conjur: Ground) -> None:
+    """There is nothing secret in it."""
+    documents = conjur.store().documents()
+    documents.write("orders/jwks", Document(b'{"keys": [1]}', "orders", 4), replacing=None)
+    found = documents.read("orders/jwks")
+    assert found is not None
+    documents.write("orders/jwks", Document(b'{"keys": [2]}', "orders", 5), replacing=found.token)
+    assert len(conjur.server.versions("rotator/orders/jwks")) == 2
+
+
 def test_a_deleted_document_is_in_no_version(conjur: Ground) -> None:
     """For a signing document holds a private key."""
     documents = conjur.store().documents()

@@ -7,12 +7,17 @@ worthless; SIGUSR2 turns it into a follower that refuses writes, and back.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from rotator.testing.conjur.server import ConjurServer
+
+API_KEY: Final = "CONJUR_AUTHN_API_KEY"
+"""The environment variable of the API key, as Conjur's own clients have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,6 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if options.admin_key_file is not None:
         server.admin_key = options.admin_key_file.read_text(encoding="ascii").strip()
+    for name in options.host:
+        made = server.load_policy(f"- !host {name}\n")
+        if API_KEY in os.environ:
+            server.give_api_key(f"host/{name}", os.environ[API_KEY])
+        else:
+            _say(f"host/{name} {made[f'host/{name}']}")
     for path in options.policy:
         for login, key in server.load_policy(path.read_text(encoding="utf-8")).items():
             _say(f"{login} {key}")
@@ -63,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8080, help="0 takes any that is free")
     parser.add_argument("--account", default="dev", help="the account's name")
     parser.add_argument("--admin-key-file", type=Path, help="holds the API key of the user admin")
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        help=f"declare a host; its API key is in {API_KEY}, or made and printed",
+    )
     parser.add_argument("--policy", type=Path, action="append", default=[], help="loaded into root")
     parser.add_argument("--token-ttl", type=float, default=480, help="seconds that a token is good")
     parser.add_argument("--retention", type=int, default=20, help="versions kept of a variable")

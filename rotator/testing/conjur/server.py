@@ -69,6 +69,11 @@ class ConjurServer:
     def admin_key(self, value: str) -> None:
         self._answers.roles.api_keys[self._answers.roles.admin] = value
 
+    def give_api_key(self, login: str, key: str) -> None:
+        """Give a host or user this API key, instead of the one that was made for it."""
+        roles = self._answers.roles
+        roles.api_keys[roles.role_of(login)] = key
+
     @property
     def elsewhere(self) -> Elsewhere:
         """What AWS and the directory would answer."""
