@@ -187,7 +187,13 @@ class Wire:
 
 
 def _text(error: object) -> str:
-    """Return an error in words; some have none."""
+    """Return an error in words; some have none, and some have too many."""
+    beneath = getattr(error, "os_error", None)
+    reason = getattr(beneath, "strerror", None)
+    if isinstance(reason, str) and not reason.startswith("Connect call failed"):
+        return reason[:1].lower() + reason[1:]
+    if isinstance(beneath, OSError) and beneath.errno:
+        return os.strerror(beneath.errno).lower()
     return str(error) or type(error).__name__
 
 

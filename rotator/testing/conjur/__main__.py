@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     server = ConjurServer(
         account=options.account,
-        host=options.host,
+        host=options.address,
         port=options.port,
         token_ttl=options.token_ttl,
         retention=options.retention,
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m rotator.testing.conjur",
         description="A Conjur server for tests, in memory.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("--address", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=8080, help="0 takes any that is free")
     parser.add_argument("--account", default="dev", help="the account's name")
     parser.add_argument("--admin-key-file", type=Path, help="holds the API key of the user admin")
