@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
-from rotator import logs
+from rotator import lazy_log
 from rotator.errors import StoreUnavailable
 from rotator.stores import ServerTime
 
@@ -35,7 +35,7 @@ _LONGEST_ASKED: Final = 30.0  # seconds; a server that asks for more is left to 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """Return the logger of a backend; every call to a store is one DEBUG event without its payload."""
-    logs.ready()
+    lazy_log.ready()
     import structlog
 
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(component=name)
@@ -76,7 +76,7 @@ class Calls:
             outcome = type(error).__name__
             raise
         finally:
-            if logs.wanted("debug"):
+            if lazy_log.wanted("debug"):
                 get_logger(self._backend).debug(
                     "store.call",
                     store=self._store,

@@ -1,8 +1,5 @@
 """Logs: one event per line on stderr, JSON unless that is a terminal. `docs/events.md` lists the events.
 
-structlog is loaded when there is something to say: a run that finds nothing due says nothing, and need not
-pay a tenth of its time for it.
-
 Type-level secrecy comes first (`rotator.secret`); the redaction here is a back-stop for what a library, or
 a mistake, might still say. Frames of tracebacks are shown without their variables, for the same reason.
 """
@@ -14,24 +11,20 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import date, timedelta
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from rotator import lazy_log
+from rotator.lazy_log import LEVELS
 from rotator.secret import Secret
 
 if TYPE_CHECKING:
     import structlog
 
-__all__ = ["COLORS", "FORMATS", "LEVELS", "configure", "emit", "ready", "redact", "wanted"]
+__all__ = ["COLORS", "FORMATS", "LEVELS", "configure", "emit", "redact"]
 
-LEVELS: Final[Mapping[str, int]] = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
 FORMATS: Final = ("auto", "json", "text")
 COLORS: Final = ("auto", "always", "never")
 
@@ -50,12 +43,9 @@ _DEEPEST: Final = 8
 
 
 class _State:
-    """What `configure` set last; None before it was called. `pending` is what it left until it is needed."""
+    """What `configure` set last; None before it was called."""
 
-    threshold: int | None = None
     handler: logging.Handler | None = None
-    pending: Callable[[], None] | None = None
-    lock: Final = threading.Lock()
 
 
 def configure(
@@ -84,26 +74,8 @@ def configure(
         raise ValueError(f"no such choice of colour: {color!r}")
     target = sys.stderr if stream is None else stream
     text = format == "text" or (format == "auto" and target.isatty())
-    _State.threshold = LEVELS[level]
-    _State.pending = partial(_set_up, LEVELS[level], target, text=text, color=color)
-    if "structlog" in sys.modules:
-        ready()  # whoever loaded it may hold a logger already
+    lazy_log.leave(LEVELS[level], partial(_set_up, LEVELS[level], target, text=text, color=color))
     _take_over_standard_logging()
-
-
-def ready() -> None:
-    """Set up structlog as `configure` was told, for whoever is about to use it."""
-    if _State.pending is None:
-        return
-    with _State.lock:  # a second thread waits until the first has set up
-        if _State.pending is not None:
-            _State.pending()
-            _State.pending = None
-
-
-def wanted(level: str) -> bool:
-    """False when an event of this level would be dropped for certain, and nothing need be loaded for it."""
-    return _State.pending is None or LEVELS[level] >= (_State.threshold or 0)
 
 
 def _set_up(threshold: int, target: IO[str], *, text: bool, color: str) -> None:
@@ -131,11 +103,11 @@ def emit(level: str, event: str, **fields: Any) -> None:
         event: `noun.verb`, listed in `docs/events.md`.
         fields: plain values; never key material.
     """
-    if _State.threshold is None:
+    if lazy_log.threshold() is None:
         configure()
-    if LEVELS[level] < (_State.threshold or 0):
+    if LEVELS[level] < (lazy_log.threshold() or 0):
         return
-    ready()
+    lazy_log.ready()
     import structlog
 
     structlog.get_logger().log(LEVELS[level], event, **fields)
@@ -223,7 +195,7 @@ class _Libraries(logging.Handler):
     """Passes on what libraries say through the standard library's logging."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        ready()
+        lazy_log.ready()
         import structlog
 
         try:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from rotator import logs
+from rotator import lazy_log
 from rotator.errors import ConfigError, StoreUnavailable, TargetFailing
 from rotator.server.site import Site
 
@@ -265,7 +265,7 @@ def _tell(child: subprocess.Popen[bytes], site: Site) -> None:
 
 
 def _logger() -> structlog.typing.FilteringBoundLogger:
-    logs.ready()
+    lazy_log.ready()
     import structlog
 
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(component="server")

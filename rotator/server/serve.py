@@ -12,7 +12,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-from rotator import logs
+from rotator import lazy_log
 from rotator.errors import Conflict, RotatorError
 from rotator.publication.file import FilePublication
 from rotator.publication.server import public_file
@@ -144,7 +144,7 @@ def _until_signalled(stop: threading.Event) -> Iterator[None]:
 
 
 def _logger() -> structlog.typing.FilteringBoundLogger:
-    logs.ready()
+    lazy_log.ready()
     import structlog
 
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(component="serve")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from rotator import logs
+from rotator import lazy_log
 from rotator.cli import execute
 from rotator.inspection import Report, Role, Scope
 from rotator.settings import Settings, load_settings
@@ -109,7 +109,7 @@ def test_refused(bench: Bench, words: tuple[str, ...], said: str) -> None:
 @pytest.fixture
 def _logs_as_before() -> Iterator[None]:
     """Leave the process's logging as it was found: a command that runs in this process sets it up."""
-    root, state = logging.getLogger(), logs._State
+    root, state = logging.getLogger(), lazy_log._State
     handlers, level = list(root.handlers), root.level
     kept = (state.threshold, state.pending)
     yield

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import structlog
 
-from rotator import logs
+from rotator import lazy_log, logs
 from rotator.algorithms import kind_of
 from rotator.keys import Keys
 from rotator.logs import HIDDEN, configure, emit, redact
@@ -35,11 +35,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def _as_before() -> Iterator[None]:
     """Leave the process's logging as it was found."""
     root = logging.getLogger()
-    handlers, level, threshold = list(root.handlers), root.level, logs._State.threshold
+    handlers, level, threshold = list(root.handlers), root.level, lazy_log._State.threshold
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    logs._State.threshold, logs._State.handler = threshold, None
+    lazy_log._State.threshold, logs._State.handler = threshold, None
     structlog.reset_defaults()
 
 
