@@ -100,51 +100,41 @@ def _rotator(settings: AwsSettings, arns: _Arns, scopes: Sequence[Scope]) -> lis
             _allow("Ring", [*RING_ACTIONS, *more], rings),
             _allow("Material", [*MATERIAL_ACTIONS, *more], material),
         ]
-        if settings.recovery_window:
-            statements.append(_never_by_force(material))
     if documents:
         statements.append(_allow("Documents", [*RING_ACTIONS, *copies, *more], arns.of(*documents)))
     scratch = sorted({*RING_ACTIONS, *MATERIAL_ACTIONS, *copies, *more})
     if copies:
         scratch.append("RemoveRegionsFromReplication")
     statements.append(_allow("CheckWrite", scratch, arns.of(f"{SCRATCH}/*")))
-    return [
-        *statements,
-        *_never(arns, key_sets),
-        *_kms(settings, arns, ["kms:Decrypt", "kms:GenerateDataKey"]),
+    if key_sets:
+        statements += _never(settings, arns)
+    return [*statements, *_kms(settings, arns, ["kms:Decrypt", "kms:GenerateDataKey"])]
+
+
+def _never(settings: AwsSettings, arns: _Arns) -> list[dict[str, Any]]:
+    """Return what stays denied whatever other policies allow: rings live, and nobody else gets at them.
+
+    Where the scratch key set of `rotator check --write` is excepted, it is by what the request names:
+    `*` in a resource stands for it, too.
+    """
+    begin = f"{settings.prefix}/{SCRATCH}/*"
+    scratch = {"StringNotLike": {"secretsmanager:SecretId": [begin, f"arn:*:secret:{begin}"]}}
+    force = {"Bool": {"secretsmanager:ForceDeleteWithoutRecovery": "true"}}
+    denied = [
+        _deny("KeepRing", ["DeleteSecret"], arns.of(f"*/{RING}"), scratch),
+        _deny("KeepShut", _NEVER, arns.of("*")),
     ]
+    if settings.recovery_window:
+        material = arns.of(f"*/{MATERIAL}/*")
+        denied.append(_deny("KeepRecoveryWindow", ["DeleteSecret"], material, {**scratch, **force}))
+    return denied
 
 
-def _never(arns: _Arns, key_sets: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what stays denied whatever other policies allow: the ring lives, and nobody else gets at it."""
-    if not key_sets:
-        return []
-    rings = arns.of(*(f"{name}/{RING}" for name in key_sets))
-    everything = arns.of(*(f"{name}/*" for name in key_sets))
-    return [
-        {
-            "Sid": "KeepRing",
-            "Effect": "Deny",
-            "Action": ["secretsmanager:DeleteSecret"],
-            "Resource": rings,
-        },
-        {
-            "Sid": "KeepShut",
-            "Effect": "Deny",
-            "Action": [f"secretsmanager:{action}" for action in _NEVER],
-            "Resource": everything,
-        },
-    ]
-
-
-def _never_by_force(material: list[str]) -> dict[str, Any]:
-    return {
-        "Sid": "KeepRecoveryWindow",
-        "Effect": "Deny",
-        "Action": ["secretsmanager:DeleteSecret"],
-        "Resource": material,
-        "Condition": {"Bool": {"secretsmanager:ForceDeleteWithoutRecovery": "true"}},
-    }
+def _deny(
+    sid: str, actions: Sequence[str], resources: list[str], condition: object = None
+) -> dict[str, Any]:
+    denied = {**_allow(sid, actions, resources), "Effect": "Deny"}
+    return denied if condition is None else {**denied, "Condition": condition}
 
 
 def _allow(sid: str, actions: Sequence[str], resources: list[str]) -> dict[str, Any]:

@@ -90,7 +90,8 @@ class AwsServer:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        request = urllib.request.Request(self.url + path, data=body, method=method)
+        plain = {"Content-Type": "text/plain"}
+        request = urllib.request.Request(self.url + path, body, plain, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=10) as answer:
             content: bytes = answer.read()

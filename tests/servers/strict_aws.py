@@ -2,8 +2,8 @@
 
 moto lets a few things pass that AWS refuses (`tests/aws/test_moto_gaps.py` states each of them against bare
 moto). This layer stands in the same process before moto's own application and closes them. It also makes
-each call atomic, holds IAM policies against resources, answers SimulatePrincipalPolicy, which moto lacks, and
-keeps a list of the calls: `GET /strict/calls` tells them, `DELETE /strict/calls` forgets them.
+each call atomic, lets IAM decide by resource (`strict_iam`), and keeps a list of the calls: `GET /strict/calls`
+tells them, `DELETE /strict/calls` forgets them.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
-from urllib.parse import parse_qs
-from xml.sax.saxutils import escape
 
-from moto import settings
-from moto.core.authorization import ActionAuthenticatorMixin
-from moto.iam.access_control import IAMPolicy, IAMPolicyStatement, PermissionResult
-from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
-from moto.secretsmanager.responses import SecretsManagerResponse
 
-Environ = dict[str, Any]
+from tests.servers.strict_iam import (
+    ACCOUNT,
+    DENIALS,
+    Environ,
+    Refusal,
+    check_permission,
+    region_of,
+    simulated,
+    teach_moto,
+)
+
 Start = Callable[..., Any]
 
-ACCOUNT: Final = "123456789012"
 LIMIT: Final = 65_536
 VERSIONS: Final = 100
 CURRENT: Final = "AWSCURRENT"
@@ -38,14 +40,6 @@ _NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 _OF_THE_LIVING: Final = frozenset(
     {"CreateSecret", "PutSecretValue", "UpdateSecretVersionStage", "ReplicateSecretToRegions"}
 )
-
-
-class Refusal(Exception):
-    """AWS answers 400 with a code."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Strict:
@@ -68,7 +62,7 @@ class Strict:
                 if service == "secretsmanager":
                     return self._answered(environ, start, operation, json.loads(body))
                 if b"Action=SimulatePrincipalPolicy" in body:
-                    return _simulated(environ, start, parse_qs(body.decode()))
+                    return _sent(start, simulated(environ, body.decode()), "text/xml")
             except Refusal as refusal:
                 said = {"__type": refusal.code, "message": str(refusal)}
                 return _json(start, said, "400 Bad Request")
@@ -84,15 +78,22 @@ class Strict:
     ) -> Iterable[bytes]:
         name = asked.get("SecretId") or asked.get("Name") or ""
         self._calls.append((operation, name))
+        check_permission(environ, operation, name)
         _check_fields(operation, asked, name)
         secret = _find(environ, name)
         if secret is not None:
             own = _checked(operation, asked, secret)
             if own is not None:
                 return _json(start, own)
-        answer = list(self._moto(environ, start))
+        held: list[Any] = []
+        answer = list(self._moto(environ, lambda *given: held.extend(given)))
         if secret is not None:
             _settle(secret)
+        denied = re.search(rb"<Code>(\w+)</Code>", b"".join(answer))
+        if denied is not None:  # IAM's refusals, which moto gives in the XML of other services
+            code = denied[1].decode()
+            raise Refusal(DENIALS.get(code, code), "refused by IAM")
+        start(*held)
         return answer
 
 
@@ -114,14 +115,9 @@ def _size(asked: dict[str, Any], value: str) -> int:
 
 def _find(environ: Environ, name: str) -> FakeSecret | None:
     """Return a secret that is no replica, by its name or ARN."""
-    backend = secretsmanager_backends[ACCOUNT][_region(environ)]
+    backend = secretsmanager_backends[ACCOUNT][region_of(environ)]
     found = backend.secrets.get(name) if name and name in backend.secrets else None
     return found if isinstance(found, FakeSecret) else None
-
-
-def _region(environ: Environ) -> str:
-    scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-    return scope[1] if scope else "us-east-1"
 
 
 def _checked(operation: str, asked: dict[str, Any], secret: FakeSecret) -> dict[str, Any] | None:
@@ -173,82 +169,12 @@ def _settle(secret: FakeSecret) -> None:
 
 
 def _json(start: Start, said: Any, status: str = "200 OK") -> list[bytes]:
-    body = json.dumps(said).encode()
-    headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))]
-    start(status, headers)
+    return _sent(start, json.dumps(said).encode(), "application/x-amz-json-1.1", status)
+
+
+def _sent(start: Start, body: bytes, kind: str, status: str = "200 OK") -> list[bytes]:
+    start(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
     return [body]
-
-
-# IAM
-
-
-def _resource_of(response: Any) -> str:
-    """Return the ARN that a call is about; moto's own check knows no resources of Secrets Manager."""
-    name = str(response._get_param("SecretId") or response._get_param("Name") or "")
-    if not name:
-        return "*"
-    if name.startswith("arn:"):
-        return name
-    if name in response.backend.secrets:
-        return str(response.backend.secrets[name].arn)
-    account = response.current_account
-    return f"arn:aws:secretsmanager:{response.region}:{account}:secret:{name}-AbCdEf"
-
-
-def _matches(pattern: str, text: str) -> re.Match[str] | None:
-    """Match as IAM does: `*` is any text and `?` one character."""
-    parts = {"*": ".*", "?": "."}
-    return re.fullmatch("".join(parts.get(char, re.escape(char)) for char in pattern), text)
-
-
-def _decide(user: str, action: str, resource: str) -> str:
-    """Return what IAM decides for a user, in the words of SimulatePrincipalPolicy."""
-    backend = iam_backends[ACCOUNT]["aws"]
-    if all(known.name != user for known in backend.users.values()):
-        raise Refusal("NoSuchEntity", "no such user")
-    decision = "implicitDeny"
-    for name in backend.list_user_policies(user):
-        result = IAMPolicy(backend.get_user_policy(user, name)).is_action_permitted(
-            action, resource
-        )
-        if result == PermissionResult.DENIED:
-            return "explicitDeny"
-        if result == PermissionResult.PERMITTED:
-            decision = "allowed"
-    return decision
-
-
-def _simulated(environ: Environ, start: Start, asked: dict[str, list[str]]) -> list[bytes]:
-    user = asked["PolicySourceArn"][0].rpartition("/")[2]
-    enforced = ActionAuthenticatorMixin.request_count >= settings.INITIAL_NO_AUTH_ACTION_COUNT
-    caller = _caller(environ)
-    if enforced and _decide(caller, "iam:SimulatePrincipalPolicy", "*") != "allowed":
-        raise Refusal("AccessDenied", "not allowed to simulate")
-    actions = [values[0] for key, values in asked.items() if key.startswith("ActionNames.")]
-    (resource,) = (values[0] for key, values in asked.items() if key.startswith("ResourceArns."))
-    results = "".join(
-        f"<member><EvalActionName>{escape(action)}</EvalActionName>"
-        f"<EvalResourceName>{escape(resource)}</EvalResourceName>"
-        f"<EvalDecision>{_decide(user, action, resource)}</EvalDecision></member>"
-        for action in actions
-    )
-    namespace = 'xmlns="https://iam.amazonaws.com/doc/2010-05-08/"'
-    body = (
-        f"<SimulatePrincipalPolicyResponse {namespace}><SimulatePrincipalPolicyResult>"
-        f"<EvaluationResults>{results}</EvaluationResults><IsTruncated>false</IsTruncated>"
-        "</SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>"
-    ).encode()
-    start("200 OK", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
-    return [body]
-
-
-def _caller(environ: Environ) -> str:
-    found = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-    key = found[1] if found else ""
-    for user in iam_backends[ACCOUNT]["aws"].users.values():
-        if any(access_key.access_key_id == key for access_key in user.access_keys):
-            return str(user.name)
-    return ""
 
 
 def main(port: int) -> None:
@@ -264,11 +190,7 @@ def main(port: int) -> None:
         def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  # werkzeug's name
             """Say nothing of requests."""
 
-    for where, name, what in (
-        (SecretsManagerResponse, "_determine_resource", _resource_of),  # what moto looks for
-        (IAMPolicyStatement, "_match", staticmethod(_matches)),
-    ):
-        setattr(where, name, what)
+    teach_moto()
     with contextlib.suppress(KeyboardInterrupt):
         make_server(
             "127.0.0.1", port, Strict(), threaded=True, request_handler=Handler
