@@ -232,6 +232,8 @@ class Answers:
         return found
 
     def _delete(self, names: set[str]) -> None:
-        for name in names:
+        """Delete records; with a policy goes all that it declared."""
+        policies = [name for name in names if name.split(":", 2)[1] == "policy"]
+        for name in names.union(*(self._within(policy) for policy in policies)):
             self.roles.delete(name)
             self.variables.drop(name)
