@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from rotator.plugin import Calls, Conflict, Document, VersionToken
+from rotator.plugin import Calls, Conflict, Document, DocumentKind, VersionToken
 from rotator_vault.envelopes import document_data, document_of, mark_of
 from rotator_vault.kv import Engine, Found
 from rotator_vault.names import document_path
@@ -44,7 +44,7 @@ class VaultDocuments:
     def write(self, name: str, document: Document, *, replacing: VersionToken | None) -> None:
         """Write a document if the present one is still `replacing` (None: if there is none).
 
-        The versions before it are destroyed. When that alone fails the document is written all the same, and
+        The versions before it are destroyed, except a JWKS's. When that alone fails the document is written all the same, and
         the next write destroys them.
 
         Raises:
@@ -59,7 +59,7 @@ class VaultDocuments:
             found = self._engine.read(path)
             if isinstance(found, Found):
                 if mark_of(found.data) == mark:  # an earlier try, whose answer was lost
-                    self._forget_before(path, found.version)
+                    self._forget_before(name, found.version)
                     return True
                 _fence(name, _document(found), document)
             present = VersionToken(str(found.version)) if isinstance(found, Found) else None
@@ -68,7 +68,7 @@ class VaultDocuments:
             base = 0 if found is None else found.version
             written = self._engine.write(path, data, cas=base, needs=_NEEDS)
             if written is not None:
-                self._forget_before(path, written)
+                self._forget_before(name, written)
             return written is not None
 
         if not self._calls.attempt("document.write", key_set, step):
@@ -76,9 +76,10 @@ class VaultDocuments:
                 f"somebody else wrote the document {name!r} in between", hint="read it again"
             )
 
-    def _forget_before(self, path: str, version: int) -> None:
-        """Destroy the versions before one: else a signing key outlived its destruction in them."""
-        if version > 1:
+    def _forget_before(self, name: str, version: int) -> None:
+        """Destroy the versions before one: else a key outlived its destruction in them. A JWKS holds no key."""
+        if version > 1 and not name.endswith(f"/{DocumentKind.JWKS}"):
+            path = self._located(name)[1]
             self._engine.destroy(path, range(max(1, version - _KEPT), version))
 
     def delete(self, name: str) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rotator.plugin import SCRATCH, Role, Scope
+from rotator.plugin import SCRATCH, DocumentKind, Role, Scope
 from rotator_vault.names import MATERIAL, RING, document_path, key_set_name
 
-_DOCUMENTS: Final = ("signing", "verification", "jwks")
+_DOCUMENTS: Final = tuple(DocumentKind)
 _ANY: Final = "+"  # in a policy of Vault: any one segment
 
 
@@ -75,7 +75,8 @@ def _of_key_set(
             yield Right(f"{metadata}/{material}", ("delete",), "removing what is left of it")
         for path in documents:
             yield Right(f"{data}/{path}", ("create", "read", "update"), "a document")
-            yield Right(f"{destroy}/{path}", ("update",), "destroying its earlier versions")
+            if path.rpartition("/")[2] != DocumentKind.JWKS:
+                yield Right(f"{destroy}/{path}", ("update",), "destroying its earlier versions")
             yield Right(f"{metadata}/{path}", ("delete",), "removing a document")
         return
     if role is Role.JWKS_READER and ring:

@@ -60,11 +60,6 @@ path "secret/data/rotator/+/jwks" {
   capabilities = ["create", "read", "update"]
 }
 
-# destroying its earlier versions
-path "secret/destroy/rotator/+/jwks" {
-  capabilities = ["update"]
-}
-
 # removing a document
 path "secret/metadata/rotator/+/jwks" {
   capabilities = ["delete"]
