@@ -54,6 +54,7 @@ class Memory:
         loaded: CLOCK_BOOTTIME of the last load.
         creating: by kid, since when (CLOCK_BOOTTIME) somebody else's `creating` key was seen unchanged.
         spare: a key that was made but came too late to be used; the next creation takes it.
+        put: kids of `creating` keys whose material this process put itself.
         wrote: by target, the revision that was written there in the last tick.
         conflicts: by target, how often in a row somebody else was faster.
         said: what was said once and need not be said at each tick.
@@ -66,6 +67,7 @@ class Memory:
     creating: dict[str, timedelta] = field(default_factory=dict)
     failing: dict[str, Failing] = field(default_factory=dict)
     spare: NewKey | None = None
+    put: set[str] = field(default_factory=set)
     wrote: dict[str, int] = field(default_factory=dict)
     conflicts: dict[str, int] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)

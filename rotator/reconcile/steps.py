@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rotator import transitions
@@ -88,6 +89,11 @@ def _has_material(view: View, key: Key) -> bool:
     return key.locator is not None and view.site.material.get(key.locator, key.kid) is not None
 
 
+def _young(view: View, since: datetime) -> bool:
+    """True as long as a creation may take, after material was put."""
+    return view.date() - since < view.ring.in_force(view.site.policy).create_timeout
+
+
 def discard_unfit(view: View, kids: Iterable[str]) -> None:
     """Discard pending keys whose material turned out not to be theirs (rule 3)."""
     for kid in dict.fromkeys(kids):
@@ -96,6 +102,8 @@ def discard_unfit(view: View, kids: Iterable[str]) -> None:
             found = ring.find(kid)
             if found is None or found.phase is not Phase.PENDING:
                 return None
+            if _young(view, found.pending_at or found.created_at):
+                return None  # the store may only be slow to show it
             return _discarded(view, ring, kid, SELF_TEST_FAILED)
 
         update(view, change)
@@ -117,7 +125,8 @@ def _create(view: View, step: Step) -> dict[str, RotatorError]:
         view.fence()
         with writing(view.in_time):
             view.site.material.put(key.locator, key.kid, new.material)
-        _settle(view, key, _test(view, key), SELF_TEST_FAILED)
+        view.site.memory.put.add(key.kid)
+        _settle(view, key, _test(view, key, key.created_at), SELF_TEST_FAILED)
     except StoreError as error:
         # The ring says `creating`; whoever comes next takes it over or discards it.
         return {"material": error}
@@ -125,7 +134,7 @@ def _create(view: View, step: Step) -> dict[str, RotatorError]:
 
 
 def _take_over(view: View, step: Step) -> dict[str, RotatorError]:
-    key = view.ring.find(step.kid)
+    key, put = view.ring.find(step.kid), view.site.memory.put
     if key is None:
         return {}
     try:
@@ -133,14 +142,30 @@ def _take_over(view: View, step: Step) -> dict[str, RotatorError]:
     except StoreError as error:
         _stuck(view, (step.do, step.kid))
         return {"material": error}
-    _settle(view, key, tested, step.reason.value)
+    # Where this process put the material itself, and it is not there, the store has failed.
+    _settle(view, key, tested, SELF_TEST_FAILED if key.kid in put else step.reason.value)
+    put.discard(key.kid)
     return {}
 
 
-def _test(view: View, key: Key) -> tuple[bool, bool]:
-    """Return whether a key's material proves good, and whether there is any. Raises as `self_test`."""
+def _test(view: View, key: Key, since: datetime | None = None) -> tuple[bool, bool]:
+    """Return whether a key's material proves good, and whether there is any.
+
+    Args:
+        since: when it was put. A store may take a moment to show what it took, so for as long as a creation
+            may take "not there" is no answer.
+
+    Raises:
+        StoreUnavailable: it is not to be seen yet; and as `self_test`.
+    """
     good = self_test(view, key)
-    return good, good or _has_material(view, key)
+    there = good or _has_material(view, key)
+    if not there and since is not None and _young(view, since):
+        raise StoreUnavailable(
+            f"the material of key {key.kid} of key set {view.site.key_set} is not to be found yet",
+            hint="it was put a moment ago; a store that is slow to show it does so by the next tick",
+        )
+    return good, there
 
 
 def _settle(view: View, key: Key, tested: tuple[bool, bool], absent: str) -> None:
@@ -170,7 +195,7 @@ def _promote(view: View, step: Step) -> dict[str, RotatorError]:
     if key is None:
         return {}
     try:
-        good = self_test(view, key)
+        good, _ = _test(view, key, key.pending_at)
     except StoreError as error:
         # An unreadable store only waits; what was seen is still worth recording.
         if view.ring != view.loaded:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ from rotator.rehearsal.store import AnyStore
 
 _T = TypeVar("_T")
 _ATTEMPTS: Final = 4
-_STALE_READS: Final = 2
+_LAG: Final = timedelta(seconds=2)
 
 A_STUTTER: Final = 6
 """So many writes in a row hold one that fails before it has an effect, and one that fails after."""
@@ -45,7 +46,7 @@ class Elsewhere(AnyStore):
         self.writes = 0
         self.nonces = 0
         self._before: dict[str, Any] = {}
-        self._unseen: dict[str, int] = {}
+        self._changed: dict[str, datetime] = {}
 
     def way(self, gate: Gate) -> Way:
         """Return one process's way to this server."""
@@ -65,10 +66,14 @@ class Elsewhere(AnyStore):
 
     def seen(self, name: str) -> Any:
         """Return an object as a read finds it: a server that lags shows the one before for a while."""
-        if self.fault is Fault.STALE and self._unseen.get(name, 0):
-            self._unseen[name] -= 1
+        since = self._changed.get(name)
+        if self.fault is Fault.STALE and since is not None and self.true.now - since < _LAG:
             return self._before[name]
         return self.objects.get(name)
+
+    def lag(self, name: str) -> None:
+        """Let the last change of an object have been just now, for servers that lag."""
+        self._changed[name] = self.true.now
 
     def login(self, gate: Gate) -> Login:
         """Return the store as one process sees it."""
@@ -98,7 +103,7 @@ class Elsewhere(AnyStore):
     def change(self, name: str, found: Any) -> None:
         """Replace an object, None to take it away, and tell of a ring that changed by it."""
         before = self.current(name)
-        self._before[name], self._unseen[name] = self.objects.get(name), _STALE_READS
+        self._before[name], self._changed[name] = self.objects.get(name), self.true.now
         if found is None:
             self.objects.pop(name, None)
         else:
@@ -114,11 +119,9 @@ class Way:
 
     Attributes:
         reuses: True when a place whose material was destroyed may take another key's.
-        looks: how often "not there" must be said in a row.
     """
 
     reuses = False
-    looks = _STALE_READS + 1
 
     def __init__(self, store: Elsewhere, gate: Gate) -> None:
         self.store = store
@@ -146,18 +149,6 @@ class Way:
             found = act()
         self.gate()
         return found
-
-    def read_surely(self, act: Callable[[], _T | None]) -> _T | None:
-        """The same, but "not there" is believed only when it is said again and again.
-
-        A name that was just made may not be found at once, and whoever believes that discards a good key,
-        or takes material for destroyed that is only about to be seen.
-        """
-        for _ in range(self.looks):
-            found = self.read(act)
-            if found is not None:
-                return found
-        return None
 
     def write(self, act: Callable[[], _T], *, destroys: bool = False) -> _T:
         """Make one call that changes something.

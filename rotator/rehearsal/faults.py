@@ -26,7 +26,7 @@ class Fault(StrEnum):
     STUTTERS = "stutters"
     """A store elsewhere: every third write fails, before or after it had its effect."""
     STALE = "stale"
-    """A store elsewhere: the first reads after a write show what was there before."""
+    """A store elsewhere: for two seconds after a write, reads show what was there before."""
 
 
 def answer(fault: Fault, name: str) -> None:

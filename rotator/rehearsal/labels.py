@@ -118,7 +118,7 @@ class LabelWay(Way):
     def head(self, name: str) -> tuple[Value, str] | None:
         """Return the current version; nothing for a name that is blocked."""
         try:
-            return self.read_surely(lambda: self.store.get(name))
+            return self.read(lambda: self.store.get(name))
         except Blocked:
             return None, "blocked"
 
@@ -156,6 +156,7 @@ class LabelWay(Way):
 
     def _erase(self, name: str, kid: str) -> None:
         found = self.head(name)
-        if found is not None and isinstance(found[0], Kept) and found[0].kid == kid:
+        # Not found is no proof that nothing is there, and no other key's material ever is.
+        if found is None or not isinstance(found[0], Kept) or found[0].kid == kid:
             with contextlib.suppress(Refused):  # what was read was old: it is deleted already
                 self.write(lambda: self.store.delete(name), destroys=True)

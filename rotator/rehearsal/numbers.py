@@ -69,8 +69,9 @@ class NumberStore(Elsewhere):
 
     def destroy(self, name: str) -> None:
         """Destroy every version; the path and its number stay."""
-        found: Numbered = self.objects[name]
-        self.change(name, replace(found, versions={}))
+        found: Numbered | None = self.objects.get(name)
+        if found is not None:
+            self.change(name, replace(found, versions={}))
 
 
 class NumberWay(Way):
@@ -80,7 +81,7 @@ class NumberWay(Way):
 
     def head(self, name: str) -> tuple[Value, str] | None:
         """Return the newest version."""
-        return self.read_surely(lambda: self.store.get(name))
+        return self.read(lambda: self.store.get(name))
 
     def replace(self, name: str, value: Value, replacing: str | None, nonce: str) -> str:
         """Write a version over the one that is named; after a lost answer, look whether it is there."""
@@ -105,5 +106,6 @@ class NumberWay(Way):
 
     def _erase(self, name: str, kid: str) -> None:
         found = self.head(name)
-        if found is not None and isinstance(found[0], Kept) and found[0].kid == kid:
+        # Not found is no proof that nothing is there, and no other key's material ever is.
+        if found is None or not isinstance(found[0], Kept) or found[0].kid == kid:
             self.write(lambda: self.store.destroy(name), destroys=True)

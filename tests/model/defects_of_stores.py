@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rotator.reconcile import steps
 from rotator.rehearsal import elsewhere
-from rotator.rehearsal.elsewhere import Way
 from rotator.rehearsal.labels import LabelStore, LabelWay
 from rotator.rehearsal.numbers import NumberStore, NumberWay
 from rotator.rehearsal.voids import VoidWay
@@ -39,9 +39,9 @@ LABELS: tuple[Defect, ...] = (
         "labels",
     ),
     Defect(
-        "not found is believed at once",
+        "not found is believed right after a put",
         "labels",
-        instead(Way, "looks", 1),
+        instead(steps, "_young", lambda *_: False),
         stores.reads_that_lag,
         "labels",
     ),
@@ -70,10 +70,10 @@ NUMBERS: tuple[Defect, ...] = (
         "numbers",
     ),
     Defect(
-        "a standby that lags is believed",
+        "a standby that lags is believed that nothing is to be destroyed",
         "cas numbers",
-        instead(Way, "looks", 1),
-        stores.reads_that_lag,
+        instead(NumberWay, "_erase", faulty.destroyed_if_seen),
+        stores.a_key_revoked_as_soon_as_it_was_made,
         "numbers",
     ),
     Defect(

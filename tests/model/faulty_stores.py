@@ -47,6 +47,12 @@ def not_read_back(
         raise Conflict(f"{name} was changed by somebody else") from None
 
 
+def destroyed_if_seen(way: NumberWay, name: str, kid: str) -> None:
+    found = way.head(name)
+    if found is not None and isinstance(found[0], Kept) and found[0].kid == kid:
+        way.write(lambda: way.store.destroy(name), destroys=True)
+
+
 def only_hidden(store: NumberStore, name: str) -> None:
     """A soft delete: reads find nothing, and whoever undeletes finds everything."""
     found = store.objects[name]

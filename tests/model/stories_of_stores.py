@@ -75,8 +75,24 @@ def answers_that_are_lost() -> None:
 
 
 def reads_that_lag() -> None:
-    """The first reads after a write show what was there before: keys rotate all the same, and none is lost."""
+    """For a moment after a write, reads show what was there before: keys rotate all the same, and none is lost."""
     _rotates_in_spite_of(Fault.STALE)
+
+
+def a_key_revoked_as_soon_as_it_was_made() -> None:
+    """A next key is revoked while reads do not show its material yet: it must be gone all the same."""
+    it = stage(replace(tight_policy(), max_keys=9))
+    store = it.world.store
+    if not isinstance(store, Elsewhere):
+        return  # a call that is one does not lag
+    it.signs(1)
+    key = it.world.ring.in_phase(Phase.PENDING)[0]
+    it.slow.run(lambda site: operations.revoke(site, [key.kid], "typo"))
+    it.world.advance(seconds(3))
+    store.fault = Fault.STALE
+    store.lag(f"{it.world.key_set}/material/{key.locator}")
+    it.settle()
+    it.run(seconds(100))
 
 
 def _rotates_in_spite_of(fault: Fault) -> None:
