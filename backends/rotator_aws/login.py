@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,8 +105,14 @@ class _Loader(Loader):  # type: ignore[misc]
 
 def _session(profile: str | None) -> Session:
     session = Session(profile=profile)
-    session.register_component("data_loader", _Loader())
+    session.register_component("data_loader", _loader())
     return session
+
+
+@lru_cache(maxsize=1)
+def _loader() -> _Loader:
+    """Return the one reader of data files of this process: what it has read serves every later login."""
+    return _Loader()
 
 
 class _Role:
