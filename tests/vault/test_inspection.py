@@ -156,6 +156,15 @@ def test_the_state_of_a_node(bench: Bench, status: int, level: str, text: str) -
         assert any("KV version 2" in item.text for item in findings) == (level != "fault")
 
 
+def test_the_node_is_asked_in_the_root_namespace(bench: Bench) -> None:
+    """There is no `sys/health` in any other; everything else is asked in the namespace."""
+    with Proxy(bench.server.url) as proxy:
+        bench.store(address=proxy.url, namespace="team").inspect([ORDERS])
+        named = {item.path: item.header("X-Vault-Namespace") for item in proxy.seen}
+    assert named.pop("/v1/sys/health") == ""
+    assert set(named.values()) == {"team"}
+
+
 def test_an_identity_without_the_default_policy(bench: Bench) -> None:
     """What it may not ask is said, and is no fault."""
     policy = (
