@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 
 from tests.servers import running
-from tests.servers.counting import Counted
+from tests.servers.counting import Calls, Counted
 from tests.servers.vault import VaultServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ FLEET: Final = 1000
 
 @dataclass(frozen=True)
 class Said:
-    """One row of docs/cost.md: calls for one read, for a login, and for a key's life with documents in files or in the store."""
+    """One row of docs/cost.md: calls for one read, a login, and at most for a key's life, documents in files or in the store."""
 
     read: int
     login: int
@@ -40,6 +40,11 @@ def said() -> dict[str, Said]:
     page = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", page, re.MULTILINE)
     return {backend: Said(*map(int, numbers)) for backend, *numbers in rows}
+
+
+def as_said(life: Calls, most: int) -> bool:
+    """True when a key's life costs no more than the page says, and the page is not far above it."""
+    return most * 3 // 4 <= life.total <= most
 
 
 @pytest.fixture(params=["aws", "conjur", "vault"])
@@ -83,7 +88,8 @@ def test_documents_in_the_store(backend: str, tmp_path: Path) -> None:
                 site, outcome
             )  # from one key in use to the next: each date of a life once
             life = one.calls()
-            assert (life.total, life.logins) == (row.in_store, 0), life.names
+            assert life.logins == 0
+            assert as_said(life, row.in_store), life
         with one.process() as assembly:
             ticks = one.idle(assembly, HOUR)
             idle = one.calls()
@@ -110,7 +116,8 @@ def test_documents_in_files(backend: str, tmp_path: Path) -> None:
             outcome = one.rotate_once(site, outcome)
             one.calls()
             one.rotate_once(site, outcome)
-            assert one.calls().total == row.in_files
+            life = one.calls()
+            assert as_said(life, row.in_files), life
 
 
 def test_a_thousand_key_sets_cost_one_login(tmp_path: Path) -> None:
