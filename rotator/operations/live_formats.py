@@ -45,13 +45,13 @@ def read_live_key(
             the content.
     """
     data = content.reveal()
-    if b"-----BEGIN " in data:
+    document = _json_object(data)
+    if document is None and b"-----BEGIN " in data:
         return _from_pem(data, passphrase)
     if passphrase is not None:
         raise UsageError(
             "a passphrase was given, and the key is no PEM", hint="leave the passphrase out"
         )
-    document = _json_object(data)
     if document is not None and ("kty" in document or "keys" in document):
         return _from_jwk(_the_jwk(document, name))
     if symmetric and document is None and data:
