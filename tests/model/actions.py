@@ -22,7 +22,7 @@ from rotator.secret import Secret
 from tests.model.scene import Scene, seconds
 
 Action = Callable[[Scene, random.Random], None]
-_MOST_PASSAGES = 45
+_MOST_PASSAGES = 60
 _FAULTS = (Fault.SILENT, Fault.DENIED, Fault.READ_ONLY, Fault.LATE_ERROR, Fault.LIES)
 
 
