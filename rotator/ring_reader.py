@@ -84,7 +84,8 @@ class _Reader:
         if not isinstance(data, dict):
             self.fail("", "not a JSON object")
         if data.get("format") == MOVED_FORMAT and data.get("key_set") == self._key_set:
-            date = data.get("at") if data.get("state") != ARRIVING else None
+            at = f"{str(data.get('at'))[:19]}Z"
+            date = at if data.get("state") != ARRIVING else None
             raise RingMoved(self._key_set, self._place[2:-1], str(data.get("store")), date)
         if data.get("format") != FORMAT:
             self.fail("format", f"is not {FORMAT!r}")
