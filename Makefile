@@ -134,7 +134,7 @@ lock:  ## solve requirements/*.txt again (UPGRADE=--upgrade for the newest)
 
 .PHONY: clean
 clean:  ## remove what these verbs made
-	rm -rf $(VENV) .bench .quickstart build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench .quickstart .servers build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find rotator backends tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 .ONESHELL:

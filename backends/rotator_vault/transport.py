@@ -101,6 +101,8 @@ class _Reader(socket.SocketIO):
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, until: float, **keywords: Any) -> None:
         super().__init__(sock, *args, **keywords)
+        if not isinstance(sock, socket.socket):  # TLS within TLS, through an https proxy
+            return
         self.fp.close()
         self.fp = io.BufferedReader(_Reader(sock, until))
 
