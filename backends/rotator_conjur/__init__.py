@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotator.plugin import Backend, Store
+from rotator.plugin import Backend, BackendMissing, Store
 
 if TYPE_CHECKING:
     from rotator_conjur.settings import ConjurSettings
@@ -23,6 +23,13 @@ def _settings() -> type[ConjurSettings]:
 
 
 def _open(settings: ConjurSettings) -> Store:
+    from importlib.util import find_spec
+
+    if find_spec("conjur_api") is None or find_spec("aiohttp") is None:
+        raise BackendMissing(
+            "the Conjur store needs the package conjur-api, which is not installed",
+            hint="pip install 'jwks-rotator[conjur]'",
+        )
     from rotator_conjur.store import ConjurStore
 
     return ConjurStore(settings)

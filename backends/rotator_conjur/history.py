@@ -131,6 +131,10 @@ class History(Generic[_E]):
             known.add(number)
         return 0
 
+    def holds(self, number: int, value: bytes) -> bool:
+        """Tell whether a version has a value."""
+        return self._conjur.value(self.variable, number) == value
+
     def append(self, look: Look[_E], make: Callable[[int], bytes]) -> Look[_E] | None:
         """Write the version after the latest one seen; None when that became somebody else's.
 

@@ -60,13 +60,21 @@ class ConjurRings:
 
     def _replace(self, form: str, document: bytes, replacing: Version | None) -> Version:
         nonce = secrets.token_hex(16)
+        tried: dict[int, bytes] = {}
 
         def make(number: int) -> bytes:
-            return Envelope(form, number, nonce, self._key_set, body=document).dump()
+            tried[number] = Envelope(form, number, nonce, self._key_set, body=document).dump()
+            return tried[number]
 
-        return self._calls.attempt(
-            "ring.save", self._key_set, lambda: self._write(make, nonce, replacing)
-        )
+        def step() -> Version:
+            # Tries whose answers were lost: carried out, and perhaps superseded since, they are no conflict.
+            for number, value in tried.items():
+                if self._history.holds(number, value):
+                    self._lost = 0
+                    return Version(f"{number}-{nonce}")
+            return self._write(make, nonce, replacing)
+
+        return self._calls.attempt("ring.save", self._key_set, step)
 
     def _write(
         self, make: Callable[[int], bytes], nonce: str, replacing: Version | None
@@ -76,9 +84,6 @@ class ConjurRings:
             waits.longer(f"others go on writing {self.place}")
         while True:
             look = self._look()
-            if look.head is not None and look.head.nonce == nonce:
-                self._lost = 0  # an earlier try was carried out, and its answer lost
-                return Version(f"{look.head_version}-{nonce}")
             if _version(look) != replacing:
                 raise Conflict(
                     f"somebody else saved the ring of key set {self._key_set!r} in between",

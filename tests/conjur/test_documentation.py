@@ -39,7 +39,9 @@ def commands(name: str) -> list[str]:
     block = re.search(rf"<!-- run: {name} -->\n```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert block is not None
     lines = [line.removeprefix("$ ") for line in block[1].splitlines() if line.startswith("$ ")]
-    return [re.sub("^(rotator init .*)", r"\1 --algorithm ES256", line) for line in lines]  # quicker
+    return [
+        re.sub("^(rotator init .*)", r"\1 --algorithm ES256", line) for line in lines
+    ]  # quicker
 
 
 def run(script: list[str], home: Path, **environment: str) -> str:

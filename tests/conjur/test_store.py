@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from rotator.errors import ConfigError, StoreCorrupt, StoreDenied, StoreUnavailable
+from rotator.errors import BackendMissing, ConfigError, StoreCorrupt, StoreDenied, StoreUnavailable
 from rotator.inspection import SCRATCH, Exercisable, Inspectable, Role, Scope
 from rotator.secret import Secret
-from rotator.stores import Document, Fetching
+from rotator.stores import Document, Fetching, find_backend
 from rotator.testing.contract import MaterialStoreContract, Place
 from rotator_conjur.settings import ConjurSettings
 from tests.conjur.places import RING, Ground
@@ -267,6 +267,15 @@ def test_naming_the_backend_loads_no_sdk() -> None:
         "assert not {'aiohttp', 'conjur_api', 'botocore', 'urllib3'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
+
+
+def test_without_the_sdk_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the line that installs it."""
+    monkeypatch.setitem(sys.modules, "conjur_api", None)
+    backend = find_backend("conjur")
+    with pytest.raises(BackendMissing, match="not installed") as caught:
+        backend.open(backend.settings().model_validate(BASE))
+    assert caught.value.hint == "pip install 'jwks-rotator[conjur]'"
 
 
 def test_roles_have_policies(conjur: Ground) -> None:
