@@ -118,6 +118,7 @@ class Loader:
             key_sets=self._key_sets,
             combine={path: tuple(names) for path, names in root.combine.items()},
             server=ServerSettings(*root.server.listen) if root.server else None,
+            shutdown_timeout=root.shutdown_timeout,
         )
 
     def _missing(self, key: str, text: str) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rotator.policy import RotationPolicy
+from rotator.settings.result import SHUTDOWN_TIMEOUT
 from rotator.settings.values import (
     AlgorithmName,
     Duration,
@@ -234,6 +235,10 @@ class Root(Model):
     state_dir: PathText | None = Field(
         None,
         description="Where rotator keeps what is public or can be made again. Default: `/var/lib/rotator` for a configuration below `/etc`, else `.rotator` beside it.",
+    )
+    shutdown_timeout: Duration = Field(
+        SHUTDOWN_TIMEOUT,
+        description="How long `rotator run` goes on with the steps under way after SIGTERM, the end of its HTTP server included; what is cut off is finished by the next tick of anyone.",
     )
 
 

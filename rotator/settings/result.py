@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rotator.policy import RotationPolicy
 from rotator.stores import DocumentKind
+
+SHUTDOWN_TIMEOUT: Final = timedelta(seconds=25)
+"""Kubernetes kills a container 30 s after its SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class Settings:
     key_sets: Mapping[str, KeySetSettings]
     combine: Mapping[str, tuple[str, ...]]
     server: ServerSettings | None = None
+    shutdown_timeout: timedelta = SHUTDOWN_TIMEOUT
 
     @property
     def public_dir(self) -> Path:
