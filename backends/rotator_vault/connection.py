@@ -66,12 +66,13 @@ class Connection:
     def _opened(self) -> Any:
         try:
             from rotator_vault.transport import adapter
+
+            return adapter(self._settings, self.address)
         except ModuleNotFoundError as error:
             raise BackendMissing(
                 f"the Vault store needs {error.name}, which is not installed",
                 hint="pip install 'jwks-rotator[vault]'",
             ) from error
-        return adapter(self._settings, self.address)
 
     def send(
         self,

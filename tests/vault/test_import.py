@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import json, sys
 from rotator_vault import backend
@@ -34,3 +36,25 @@ def test_lazily() -> None:
     assert not {"botocore", "boto3", "cryptography", "joserfc", "aiohttp", "structlog"} & opened
     assert "rotator_vault.inspection" not in ran.stdout
     assert "rotator_vault.policies" not in ran.stdout
+
+
+MISSING = """
+import sys
+sys.modules[sys.argv[1]] = None
+from rotator.errors import BackendMissing
+from rotator_vault import backend
+settings = backend.settings()(address="https://vault", auth={"method": "token", "token_env": "T"})
+try:
+    backend.open(settings)
+except BackendMissing as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("package", ["hvac", "requests"])
+def test_without_the_sdk(package: str) -> None:
+    """Opening says what to install."""
+    command = [sys.executable, "-P", "-c", MISSING, package]
+    ran = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert "which is not installed: pip install 'jwks-rotator[vault]'" in ran.stdout
+    assert package in ran.stdout
