@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from urllib.parse import quote, urlencode
 
 from rotator.plugin import ConfigError, RotatorError, ServerTime, StoreUnavailable, server_time
@@ -157,6 +157,7 @@ class Wire:
         found = self._sessions.get(os.getpid())
         if found is None:
             found = self._sessions[os.getpid()] = self._opened()
+            _Shared.sessions.add(found)
         return found
 
     def _opened(self) -> aiohttp.ClientSession:
@@ -202,6 +203,7 @@ class _Shared:
 
     lock = threading.Lock()
     loop: asyncio.AbstractEventLoop | None = None
+    sessions: ClassVar[weakref.WeakSet[aiohttp.ClientSession]] = weakref.WeakSet()
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -212,10 +214,18 @@ def _loop() -> asyncio.AbstractEventLoop:
         return _Shared.loop
 
 
-_inherited: list[object] = []  # kept from the garbage collector: their sockets are the parent's
+_inherited: list[object] = []  # loops of parents, kept from the garbage collector
 
 
 def _after_fork() -> None:
+    """Let go of what is the parent's, without a word to its event loop or over its connections."""
+    for session in _Shared.sessions:
+        connector = session.connector
+        session.detach()
+        if connector is not None:
+            # Else its end would take the sockets out of the poll that both processes share.
+            connector._closed = True  # noqa: SLF001
+    _Shared.sessions = weakref.WeakSet()
     _inherited.append(_Shared.loop)
     _Shared.lock = threading.Lock()
     _Shared.loop = None
@@ -227,7 +237,6 @@ os.register_at_fork(after_in_child=_after_fork)
 def _close_all(sessions: dict[int, aiohttp.ClientSession]) -> None:
     """Close the session of this process; those of a parent are not ours to close."""
     mine = sessions.pop(os.getpid(), None)
-    _inherited.extend(sessions.values())
     loop = _Shared.loop
     if mine is None or loop is None:
         return

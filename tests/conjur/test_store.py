@@ -254,6 +254,36 @@ def test_a_program_ends_in_silence(conjur: Ground) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+def test_a_fork_ends_in_silence(conjur: Ground) -> None:
+    """A child that inherits an open store uses its own connections, and leaves the parent's alone."""
+    code = (
+        "import json, os, sys\n"
+        "import structlog\n"
+        "structlog.configure(logger_factory=structlog.ReturnLoggerFactory())\n"
+        "from rotator.stores import find_backend\n"
+        "backend = find_backend('conjur')\n"
+        "store = backend.open(backend.settings()(**json.loads(sys.argv[1])))\n"
+        "rings = store.rings('orders')\n"
+        "assert rings.load() is None\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    assert rings.load() is None\n"
+        "    sys.exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "assert rings.load() is None\n"
+    )
+    options = {"url": conjur.server.url, "account": "dev", "auth": conjur.host("rotator")}
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", code, json.dumps({**options, "attempts": 1})],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_naming_the_backend_loads_no_sdk() -> None:
     """Neither its settings nor its policies need it."""
     code = (
