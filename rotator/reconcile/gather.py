@@ -134,6 +134,7 @@ def observe(view: View, verdict: Verdict) -> Observed:
     memory, elapsed = view.site.memory, view.site.clock.elapsed()
     creating = {key.kid for key in view.loaded.in_phase(Phase.CREATING)}
     memory.creating = {kid: memory.creating.get(kid, elapsed) for kid in creating}
+    memory.put &= creating
     return Observed(
         sightings={item.target.name: item.sighting for item in view.seen},
         suspicious=verdict.suspicious,

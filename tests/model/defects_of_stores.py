@@ -7,6 +7,7 @@ from rotator.rehearsal import elsewhere
 from rotator.rehearsal.labels import LabelStore, LabelWay
 from rotator.rehearsal.numbers import NumberStore, NumberWay
 from rotator.rehearsal.voids import VoidWay
+from rotator.step import Reason
 from tests.model import faulty_decisions as wrong
 from tests.model import faulty_stores as faulty
 from tests.model import stories_of_stores as stores
@@ -130,6 +131,15 @@ VOIDS: tuple[Defect, ...] = (
     ),
 )
 
+SWALLOWING: tuple[Defect, ...] = (
+    Defect(
+        "a store that spoils keys is hammered",
+        "rule 3",
+        instead(steps, "SELF_TEST_FAILED", Reason.CREATION_ABANDONED.value),
+        stores.a_store_that_swallows_material,
+    ),
+)
+
 MIRRORS: tuple[Defect, ...] = (
     Defect(
         "a mirror that is down is not waited for",
@@ -139,4 +149,4 @@ MIRRORS: tuple[Defect, ...] = (
     ),
 )
 
-STORES = (*MIRRORS, *LABELS, *NUMBERS, *VOIDS)
+STORES = (*SWALLOWING, *MIRRORS, *LABELS, *NUMBERS, *VOIDS)

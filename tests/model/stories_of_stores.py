@@ -178,3 +178,12 @@ def a_mirror_that_is_down() -> None:
         held = json.loads(place.document.body)["kid"] if place.document else None
         if active is None or held != active.kid:
             it.world.promise.broken(f"{place.name} is not repaired")
+
+
+def a_store_that_swallows_material() -> None:
+    """A store says that it took material, and never has it: new keys must not be made without end."""
+    it = stage()
+    it.world.store.fault = Fault.LIES
+    it.run(seconds(1800))
+    if it.world.keys.made > 6:
+        it.world.promise.broken(f"{it.world.keys.made} keys were made in half an hour")
