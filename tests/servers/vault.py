@@ -93,23 +93,38 @@ class VaultServer:
         body: Mapping[str, Any] | None = None,
         *,
         token: str | None = None,
+        wrap: str | None = None,
     ) -> tuple[int, Any]:
-        """Make one call of the API as root, or with another token; return status and JSON."""
+        """Make one call of the API as root, or with another token; return status and JSON.
+
+        Args:
+            wrap: how long the answer is kept behind a wrapping token, such as `60s`.
+        """
+        headers = {"X-Vault-Token": self.token if token is None else token}
+        if wrap is not None:
+            headers["X-Vault-Wrap-TTL"] = wrap
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
             connection.request(
                 method,
                 f"/v1/{path}",
                 None if body is None else json.dumps(body),
-                {"X-Vault-Token": self.token if token is None else token},
+                headers,
             )
             answer = connection.getresponse()
             content = answer.read()
             return answer.status, json.loads(content) if content else None
 
-    def do(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def do(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        wrap: str | None = None,
+    ) -> Any:
         """Make one call as root that must succeed; return its JSON."""
-        status, answer = self.request(method, path, body)
+        status, answer = self.request(method, path, body, wrap=wrap)
         assert status < 300, f"{method} {path}: {status} {answer}"
         return answer
 

@@ -17,7 +17,7 @@ from rotator_vault.store import VaultStore
 from tests.servers.misdeeds import answering, reset_before
 from tests.servers.proxy import Proxy
 from tests.vault.bench import QUICK, RING, Bench, below, granted, logins, reply, until
-from tests.vault.test_logins import approle, revoke, secret_id
+from tests.vault.roles import approle, revoke, secret_id
 
 
 class Clock:
