@@ -43,6 +43,8 @@ class AwsDocuments:
     def write(self, name: str, document: Document, *, replacing: VersionToken | None) -> None:
         """Write a document if the present one is still `replacing` (None: if there is none).
 
+        A document without cache lifetimes holds a private key: nothing keeps the one before it then.
+
         Raises:
             Conflict: it is another one, or one of the same key set with a higher revision.
             ConfigError: as for `read`; or it is longer than 65,536 bytes; or of another key set.
@@ -76,6 +78,8 @@ class AwsDocuments:
                     hint="load the ring again",
                 )
             write.replace(value, replacing)
+            if document.max_age is None and document.stale is None:
+                self._values.let_go(self._secret(name), replacing)
 
         self._client.step("document.write", key_set, step)
         self._replicate(name)

@@ -5,6 +5,7 @@ Every read names AWSCURRENT: policies may ask for that, and deny a read that lea
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from rotator_aws.client import Answer, Client
 from rotator_aws.failures import Refused
 
 CURRENT: Final = "AWSCURRENT"
+PREVIOUS: Final = "AWSPREVIOUS"
 GONE: Final = "ResourceNotFoundException"
 REFUSAL: Final = frozenset({"InvalidRequestException", "InvalidParameterException"})
 
@@ -106,7 +108,22 @@ class Values:
         """Tell whether a version was the current one just before this one."""
         about = self.describe(name)
         versions = {} if about is None else about.fields.get("VersionIdsToStages") or {}
-        return "AWSPREVIOUS" in versions.get(token, ())
+        return PREVIOUS in versions.get(token, ())
+
+    def let_go(self, name: str, version: str) -> None:
+        """Take the last label off a version that was replaced: AWS erases it then, in its own time.
+
+        It has no call that erases one version. AWSPREVIOUS would keep an old key until the next rotation.
+        """
+        with contextlib.suppress(Refused):  # it has lost that label, or is gone
+            self._client.call(
+                "UpdateSecretVersionStage",
+                name,
+                expect={GONE, *REFUSAL},
+                SecretId=name,
+                VersionStage=PREVIOUS,
+                RemoveFromVersionId=version,
+            )
 
     def delete(self, name: str, days: int) -> None:
         """Delete a secret; harmless when it is gone.

@@ -312,6 +312,20 @@ def test_version_ids_betray_no_key(store: AwsStore, sdk: Any, prefix: str) -> No
     assert len({version[-32:] for version in found}) == 4
 
 
+def test_an_old_signing_document_is_let_go(store: AwsStore, sdk: Any, prefix: str) -> None:
+    """Nothing holds on to the key before; a JWKS, which is public, may keep its label."""
+    documents = store.documents()
+    lifetimes = {"orders/signing": None, "orders/jwks": 300}
+    for name, max_age in lifetimes.items():
+        documents.write(name, Document(b"one", "orders", 1, max_age=max_age), replacing=None)
+        first = documents.read(name)
+        assert first is not None
+        second = Document(b"two", "orders", 2, max_age=max_age)
+        documents.write(name, second, replacing=first.token)
+        versions = sdk.list_secret_version_ids(SecretId=f"{prefix}/{name}")["Versions"]
+        assert len(versions) == (1 if max_age is None else 2)
+
+
 def test_key_and_tags_of_new_secrets(open_store: Opener, sdk: Any, prefix: str) -> None:
     """Every secret gets the KMS key and the tags of the configuration."""
     store = open_store(kms_key_id="alias/rotator", tags={"team": "identity"})
