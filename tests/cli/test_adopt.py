@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +114,9 @@ def test_killed_after_each_write(tmp_path: Path, forge: Forge) -> None:
         live.publish(other())
         ended = live.adopt(kill_after=killed)
         if live.bench.ring.exists() and len(live.bench.read_ring()["keys"]) > 2:
-            assert killed > 8  # the next key is being made: from here on it is a rotation like any other
+            assert (
+                killed > 8
+            )  # the next key is being made: from here on it is a rotation like any other
             return
         between = forge.run(live.bench, "rotate")
         assert between.code in (0, 65, 75), between.err
@@ -194,6 +200,53 @@ def test_a_ring_is_never_replaced(tmp_path: Path, forge: Forge) -> None:
     assert live.bench.kept() == before
     live.bench.ring.unlink()
     refused(live.adopt("--kid", KID), 65, "had a ring", "recover")
+
+
+def test_the_live_jwks_is_elsewhere(live: Live) -> None:
+    """Only a probe shows it: its keys are published here too, and the next key waits until it is seen there."""
+    body = live.publish(other())
+    live.bench.jwks.unlink()
+    with _serving(body) as (url, serve):
+        live.bench.key_set = {"probes": [url]}
+        live.bench.configure()
+        ran = live.adopt()
+        assert ran.code in (0, 75), ran.err
+        assert set(live.published()) > {KID, "old"}
+        (coming,) = live.bench.state()["next"]
+        assert not any(name.startswith("probe:") for name in coming["announced"])
+        serve(live.bench.jwks.read_bytes())  # the URL is switched over to what is published here
+        assert live.forge.run(live.bench, "rotate").code == 0
+        (coming,) = live.bench.state()["next"]
+        assert len(coming["announced"]) == 2
+
+
+@contextmanager
+def _serving(body: bytes) -> Iterator[tuple[str, Callable[[bytes], None]]]:
+    """Serve bytes at a URL of loopback; give the URL, and what replaces them."""
+    held = [body]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(held[0])))
+            self.end_headers()
+            self.wfile.write(held[0])
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            """Say nothing."""
+
+    def serve(following: bytes) -> None:
+        held[0] = following
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/jwks.json", serve
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_what_somebody_else_wrote_for_signers(live: Live) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.campaign.processes import Daemon, ended
 from tests.cli.bench import BRIEF
 from tests.cli.forge import Forge, ready, refused
 
@@ -23,9 +24,9 @@ class Stores:
         self.bench = ready(forge, path, policy=BRIEF, **more)
         self.configured("local")
 
-    def configured(self, store: str) -> None:
+    def configured(self, store: str, **policy: str) -> None:
         """Say in which store the key set is."""
-        self.bench.configure()
+        self.bench.configure(**policy)
         document = json.loads(self.bench.config.read_text())
         document["stores"]["other"] = {"backend": "file", "path": "other"}
         for key_set in document["key_sets"].values():
@@ -269,3 +270,26 @@ def test_a_backup_across_stores(stores: Stores, tmp_path: Path) -> None:
     assert kids(jwks) < kids(stores.bench.jwks.read_bytes())
     assert {key["locator"] for key in ring["keys"]} == stores.located()
     assert stores.run("rotate").code == 0
+
+
+def test_a_daemon_with_the_old_configuration(stores: Stores) -> None:
+    """It says what happened, goes on serving nothing new, and ends as ever; the new one takes over."""
+    stores.configured("local", resync="200ms")
+    before = stores.bench.jwks.read_bytes()
+    daemon = Daemon(stores.bench.config)
+    with ended(daemon):
+        daemon.wait_for("daemon.started")
+        assert stores.move().code == 0
+        daemon.wait_for("key_set.failing", key_set="web")
+        (said,) = [item for item in daemon.err.events() if item["event"] == "key_set.failing"]
+        assert "was moved to store other" in said["reason"]
+        assert "store: other" in said["hint"]
+        assert daemon.end() == 143
+    assert stores.bench.jwks.read_bytes() == before
+    stores.configured("other")
+    later = Daemon(stores.bench.config)
+    with ended(later):
+        later.wait_for("step.waiting", key_set="web")
+        assert later.end() == 143
+        assert not later.count("key_set.failing")
+    assert stores.bench.jwks.read_bytes() == before

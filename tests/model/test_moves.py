@@ -163,7 +163,7 @@ def _stopped(found: object) -> None:
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_killed_at_every_passage(kind: str, *, symmetric: bool) -> None:
     """Whatever was done by then, the replicas do no harm, and the same command again finishes it."""
-    for number in range(1, _PASSAGES, 1 if kind == "plain" else 5):
+    for number in range(1, _PASSAGES, 1 if kind == "plain" else 7):
         made = Journey(kind, symmetric=symmetric)
         before = made.documents()
         ended = made.mover.run(made.move, crash_at=number)
@@ -193,7 +193,7 @@ def test_killed_at_every_passage(kind: str, *, symmetric: bool) -> None:
 
 def test_rotated_while_it_stands_still() -> None:
     """A key leaves the ring while the move stands still: what is there by then is carried, and no more."""
-    for number in range(1, _PASSAGES, 3):
+    for number in range(1, _PASSAGES, 4):
         made = Journey("numbers")
         it = made.it
         made.mover.begin(made.move, number)
@@ -215,7 +215,7 @@ def test_rotated_while_it_stands_still() -> None:
 
 def test_two_at_once() -> None:
     """The command stands still at every passage while it is given a second time elsewhere."""
-    for number in range(1, _PASSAGES, 2):
+    for number in range(1, _PASSAGES, 3):
         made = Journey("labels")
         second = made.it.world.process("second", made.it.slow.settings)
         made.mover.begin(made.move, number)

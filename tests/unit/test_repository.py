@@ -44,6 +44,7 @@ PURE = (
     "policy",
     "ring",
     "ring_document",
+    "ring_moved",
     "ring_reader",
     "transitions",
 )
