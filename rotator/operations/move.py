@@ -72,7 +72,7 @@ def _once(way: Move, *, dry_run: bool) -> Carried:
         if isinstance(there.content, KeyRing):
             done = f"key set {way.site.key_set}: moved to store {way.goal.name} already"
             return Carried((done, _next_word(way)), there.content.revision, changed=False)
-        way.refuse_lost(here.content)
+        way.refuse_lost(here.content, there.content)
         ring, at = here.content.ring, here.content.at
         leaving = _Departure(ring, at, _own_fence(way.site, ring), here.content)
     else:

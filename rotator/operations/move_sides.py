@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rotator.errors import StoreCorrupt, UsageError
+from rotator.errors import StoreCorrupt, TargetFailing, UsageError
 from rotator.reconcile.look import look_at
 from rotator.reconcile.site import Site
 from rotator.ring import KeyRing
@@ -113,11 +113,16 @@ class Move:
                 hint=f"`rotator move {name} --from {goal} --to {there.store} --confirm` destroys that first",
             )
 
-    def refuse_lost(self, left: Moved) -> None:
-        """Refuse to begin again from a tombstone when the ring that followed it was in use.
+    def refuse_lost(self, left: Moved, there: KeyRing | Moved | None) -> None:
+        """Refuse to begin again from a tombstone when the ring that followed it was, or may be, in use.
+
+        Args:
+            there: what the goal has; nothing at all means that it lost the record of the arrival, and
+                perhaps a ring with it.
 
         Raises:
             StoreCorrupt: a target carries a later revision, or the move was confirmed.
+            TargetFailing: the goal has nothing, and a target that could tell does not answer.
         """
         site = self.site
         looks = [look_at(target, left.ring, site.keys, site.clock) for target in site.targets]
@@ -126,6 +131,13 @@ class Move:
             for item in looks
             if item.sighting.ours and (item.sighting.revision or 0) > left.revision
         ]
+        silent = [item.target.name for item in looks if not item.sighting.answered]
+        if there is None and silent and not ahead:
+            raise TargetFailing(
+                f"store {self.goal.name} has nothing of key set {site.key_set} any more, and no answer from "
+                f"{', '.join(silent)}: whether its ring was in use there cannot be told",
+                hint="mend the target, then give the same command again",
+            )
         if ahead or left.destroyed:
             why = "; ".join(ahead) or "the move was confirmed"
             raise StoreCorrupt(

@@ -170,7 +170,8 @@ def _refuse_doubtful_first_run(view: View) -> None:
     if filled:
         raise StoreCorrupt(
             f"{missing}, but {filled[0].target.name} is filled by something else",
-            hint=f"{by_hand}, then take it over with `rotator recover --take-over`",
+            hint=f"a key that signs already is taken in with `rotator adopt {site.key_set} --from FILE`; "
+            f"{by_hand}, then take it over with `rotator recover --take-over`",
         )
     if silent:
         raise TargetFailing(

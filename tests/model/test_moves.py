@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from rotator.errors import RingMoved, RotatorError, StoreCorrupt, UsageError
+from rotator.errors import RingMoved, RotatorError, StoreCorrupt, TargetFailing, UsageError
 from rotator.operations.confirm_move import confirm_move
 from rotator.operations.move import move
 from rotator.operations.move_sides import Carried, Side
@@ -18,7 +18,7 @@ from rotator.reconcile.site import Memory, Outcome, Site
 from rotator.reconcile.tick import tick
 from rotator.rehearsal.pauses import Crash
 from rotator.rehearsal.promise import Broken
-from rotator.rehearsal.walls import KINDS, AnyStore
+from rotator.rehearsal.walls import KINDS, AnyStore, Fault
 from rotator.rehearsal.world import Process
 from rotator.ring import ENDED, KeyRing, Phase
 from rotator.ring_moved import Moved, State, read_either
@@ -275,6 +275,20 @@ def test_there_and_back_again() -> None:
     assert isinstance(made._read(made.old), KeyRing)
     assert isinstance(made._read(made.new), Moved)
     assert isinstance(made.it.slow.run(tick), RotatorError | Outcome)
+
+
+def test_a_ring_that_may_have_been_in_use() -> None:
+    """The new store is restored empty at once, and a target is silent: no answer is no proof."""
+    made = Journey()
+    assert isinstance(made.mover.run(made.move), Carried)
+    made.new.put_back(made.it.world.key_set, None)
+    made.it.jwks[0].fault = Fault.SILENT
+    unknown = made.mover.run(made.move)
+    assert isinstance(unknown, TargetFailing)
+    made.it.world.heal()
+    made.switches = 0
+    assert isinstance(made.mover.run(made.move), Carried)
+    made.go_on()
 
 
 def test_a_ring_that_was_in_use_and_is_lost() -> None:
