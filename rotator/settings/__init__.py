@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rotator.settings.faults import Fault, InvalidSettings, Place
 from rotator.settings.result import (
+    AdminSettings,
     DeliverSettings,
     DocumentSettings,
     KeySetSettings,
@@ -21,6 +22,7 @@ from rotator.settings.result import (
 )
 
 __all__ = [
+    "AdminSettings",
     "DeliverSettings",
     "DocumentSettings",
     "Fault",

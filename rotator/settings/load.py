@@ -56,6 +56,7 @@ class Loader:
         self.stores: dict[str, StoreSettings | None] = {}
         self._key_sets: dict[str, KeySetSettings] = {}
         self._keep = keep
+        self._key_sets_dir: Path | None = None
         self._addresses = Addresses(self.faults)
         self._pending = overrides(environ)
         self.main = read(self.source, self.faults)
@@ -118,7 +119,9 @@ class Loader:
             key_sets=self._key_sets,
             combine={path: tuple(names) for path, names in root.combine.items()},
             server=ServerSettings(*root.server.listen) if root.server else None,
+            admin=root.admin.settings() if root.admin else None,
             shutdown_timeout=root.shutdown_timeout,
+            key_sets_dir=self._key_sets_dir,
         )
 
     def _missing(self, key: str, text: str) -> None:
@@ -201,7 +204,7 @@ class Loader:
         named = self.main.data.get("key_sets_dir")
         if not isinstance(named, str) or not named or path_problem(named):
             return {}  # the model says why
-        directory = self.directory / Path(named).expanduser()
+        self._key_sets_dir = directory = self.directory / Path(named).expanduser()
         files: dict[str, Path] = {}
         try:
             entries = sorted(entry.name for entry in os.scandir(directory) if entry.name[0] != ".")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rotator.policy import RotationPolicy
-from rotator.settings.result import SHUTDOWN_TIMEOUT
+from rotator.settings.result import SHUTDOWN_TIMEOUT, AdminSettings
 from rotator.settings.values import (
     AlgorithmName,
     Duration,
@@ -30,7 +30,6 @@ from rotator.settings.values import (
 LATER: Final = {
     "windows": "maintenance windows",
     "notify": "notifications",
-    "admin": "an administration port",
 }
 """Keys that the design names and this version does not have."""
 
@@ -211,6 +210,27 @@ class Server(Model):
     listen: Listen = Field(description="HOST:PORT; an IPv6 address in brackets.")
 
 
+class Admin(Model):
+    """The admin listener: metrics and health, for those who operate the daemon."""
+
+    listen: Listen | None = Field(
+        None,
+        description="HOST:PORT of `/metrics`, `/healthz` and `/readyz` of `rotator run`; an IPv6 address in brackets. "
+        "Default: `127.0.0.1:8081`, which only this machine reaches; any other address is open to all who can reach it, "
+        "without a password: key sets, kids and addresses are in the metrics, key material never.",
+    )
+    metrics_key_sets: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        1000,
+        description="With more key sets than this, only those that are overdue or failing have series of their own, as many as this at most.",
+    )
+
+    def settings(self) -> AdminSettings:
+        """Return what the program uses of it."""
+        if self.listen is None:
+            return AdminSettings(metrics_key_sets=self.metrics_key_sets)
+        return AdminSettings(*self.listen, self.metrics_key_sets)
+
+
 class Root(Model):
     """What stands at the top."""
 
@@ -231,6 +251,10 @@ class Root(Model):
     )
     server: Server | None = Field(
         None, description="The built-in HTTP server; without it nothing listens."
+    )
+    admin: Admin | None = Field(
+        None,
+        description="The admin listener of the daemon; without it nothing listens. `{}` takes the default address.",
     )
     state_dir: PathText | None = Field(
         None,

@@ -28,6 +28,7 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("An entry of `publish` with `to: store`", "publish[].", models.PublishStore),
     ("An entry of `probes`", "probes[].", models.Probe),
     ("`server`", "server.", models.Server),
+    ("`admin`", "admin.", models.Admin),
     ("A store", "stores.NAME.", models.Store),
 )
 

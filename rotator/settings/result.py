@@ -74,6 +74,15 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """Where the admin listener listens, and for how many key sets there are series of their own."""
+
+    host: str = "127.0.0.1"
+    port: int = 8081
+    metrics_key_sets: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
 class KeySetSettings:
     """One key set as configured: its policy after profiles, its store, its targets."""
 
@@ -114,7 +123,9 @@ class Settings:
     key_sets: Mapping[str, KeySetSettings]
     combine: Mapping[str, tuple[str, ...]]
     server: ServerSettings | None = None
+    admin: AdminSettings | None = None
     shutdown_timeout: timedelta = SHUTDOWN_TIMEOUT
+    key_sets_dir: Path | None = None
 
     @property
     def public_dir(self) -> Path:

@@ -47,14 +47,20 @@ class Resolved:
         settings = self.settings
         yield ("version",), 1, self._origin(("version",))
         yield ("state_dir",), str(settings.state_dir), self._origin(("state_dir",))
-        at = ("shutdown_timeout",)
+        at: KeyPath = ("shutdown_timeout",)
         yield at, format_duration(settings.shutdown_timeout), self._origin(at)
         if settings.server is not None:
             host = (
                 f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
             )
-            listen = ("server", "listen")
-            yield listen, f"{host}:{settings.server.port}", self._origin(listen)
+            at = ("server", "listen")
+            yield at, f"{host}:{settings.server.port}", self._origin(at)
+        if (admin := settings.admin) is not None:
+            host = f"[{admin.host}]" if ":" in admin.host else admin.host
+            at = ("admin", "listen")
+            yield at, f"{host}:{admin.port}", self._origin(at)
+            at = ("admin", "metrics_key_sets")
+            yield at, admin.metrics_key_sets, self._origin(at)
         for path, names in settings.combine.items():
             yield ("combine", path), list(names), self._origin(("combine", path))
         for store in settings.stores.values():

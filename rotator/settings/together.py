@@ -12,6 +12,7 @@ from rotator.settings.result import KeySetSettings
 
 WELL_KNOWN = "/.well-known/jwks.json"
 _OWN = ("/healthz", "/readyz")
+_EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 
 
@@ -32,9 +33,20 @@ def check_together(
     for name in defaults[1:]:
         text = f"`{defaults[0]}` is the default already, and {WELL_KNOWN} has room for one; remove one of the two"
         faults.append(main.fault(("key_sets", name, "default"), text))
+    _listeners(root, main, faults)
     for path, names in root.combine.items():
         _address(path, root, key_sets, main, faults)
         _members(path, names, key_sets, known=known, main=main, faults=faults)
+
+
+def _listeners(root: Root, main: Document, faults: list[Fault]) -> None:
+    """Two listeners cannot share an address; one that names every address takes the port everywhere."""
+    if root.server is None or root.admin is None:
+        return
+    admin, (host, port) = root.admin.settings(), root.server.listen
+    if port and port == admin.port and (host == admin.host or {host, admin.host} & _EVERYWHERE):
+        text = f"port {port} is that of `server.listen`; give the admin listener another one"
+        faults.append(main.fault(("admin", "listen"), text))
 
 
 def _address(
