@@ -34,7 +34,7 @@ from rotator.stores import (
 )
 
 if TYPE_CHECKING:
-    from rotator.remote import RemoteSettings, Seconds, read_secret
+    from rotator.remote import HttpUrl, RemoteSettings, Seconds, http_url, read_secret
 
 __all__ = [
     "SCRATCH",
@@ -49,6 +49,7 @@ __all__ = [
     "Exercisable",
     "Fetching",
     "Finding",
+    "HttpUrl",
     "Inspectable",
     "MaterialStore",
     "RemoteSettings",
@@ -69,6 +70,7 @@ __all__ = [
     "Version",
     "VersionToken",
     "get_logger",
+    "http_url",
     "read_secret",
     "server_time",
     "still_time",
@@ -77,7 +79,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load what needs pydantic only when a backend asks for it: naming a backend must cost nothing."""
-    if name in {"RemoteSettings", "Seconds", "read_secret"}:
+    if name in {"HttpUrl", "RemoteSettings", "Seconds", "http_url", "read_secret"}:
         from rotator import remote
 
         return getattr(remote, name)

@@ -10,14 +10,15 @@ import os
 import stat
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from rotator.durations import PATTERN, parse_duration
 from rotator.errors import StoreDenied
 from rotator.secret import Secret
 
-__all__ = ["RemoteSettings", "Seconds", "read_secret"]
+__all__ = ["HttpUrl", "RemoteSettings", "Seconds", "http_url", "read_secret"]
 
 _MAX_SECRET: Final = 1 << 20  # bytes; a projected token or a key is far shorter
 
@@ -29,6 +30,28 @@ Seconds = Annotated[
     WithJsonSchema({"type": "string", "pattern": PATTERN}),
 ]
 """A duration of at most ten minutes, written with its unit; seconds once parsed."""
+
+
+def http_url(value: str) -> str:
+    """Return the http or https URL of a server, without credentials and without a slash at the end.
+
+    Raises:
+        ValueError: it is none; the message does not quote it, for it may be a credential in the wrong place.
+    """
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or parts.query or parts.fragment:
+        raise ValueError("must be a URL such as https://secrets.example.com:8200")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must have no credentials in it")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(http_url)]
+"""The address of a server, as `http_url` returns it."""
 
 
 class RemoteSettings(BaseModel):

@@ -200,7 +200,7 @@ def _no_trust(error: sdk.SSLError, asked: Asked) -> StoreUnavailable:
     if isinstance(found, ssl.SSLCertVerificationError):
         return StoreUnavailable(
             f"the certificate of {asked.place} does not hold: {found.verify_message}",
-            hint="name its CA by ca_bundle or AWS_CA_BUNDLE; or something stands in between",
+            hint="name its CA by ca_file or AWS_CA_BUNDLE; or something stands in between",
             lasting=True,
         )
     return StoreUnavailable(

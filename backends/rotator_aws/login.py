@@ -40,16 +40,16 @@ class Login:
 
     def __init__(self, settings: AwsSettings) -> None:
         self._settings = settings
-        if settings.ca_bundle is not None and not settings.ca_bundle.is_file():
+        if settings.ca_file is not None and not settings.ca_file.is_file():
             raise ConfigError(
-                f"the ca_bundle {settings.ca_bundle} is not a file",
+                f"the ca_file {settings.ca_file} is not a file",
                 hint="name a file of CA certificates in PEM",
             )
         self._session = _session(settings.profile)
         self.transport = Transport(
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
-            verify=settings.ca_bundle
+            verify=settings.ca_file
             or self._session.get_config_variable("ca_bundle")
             or os.environ.get("REQUESTS_CA_BUNDLE")
             or True,

@@ -97,7 +97,7 @@ class AwsSettings(RemoteSettings):
     dual_stack: bool = Field(
         default=False, description="Use AWS's addresses that have IPv6 as well."
     )
-    ca_bundle: Path | None = Field(
+    ca_file: Path | None = Field(
         default=None, description="A file of CA certificates; otherwise AWS_CA_BUNDLE or the SDK's."
     )
     kms_key_id: str | None = Field(

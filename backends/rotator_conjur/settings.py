@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rotator.plugin import RemoteSettings
+from rotator.plugin import HttpUrl, RemoteSettings
 
 _T = TypeVar("_T", bound=BaseModel)
 _Login = Annotated[str, Field(min_length=1, max_length=512)]
-
-
-def _url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound or parts.query or parts.fragment:
-        raise ValueError("must be a URL such as https://conjur.example.com")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must have no credentials in it")
-    return value.rstrip("/")
 
 
 class _Auth(BaseModel):
@@ -124,7 +110,7 @@ Auth = Annotated[
 class ConjurSettings(RemoteSettings):
     """The options of a Conjur store."""
 
-    url: Annotated[str, AfterValidator(_url)] = Field(
+    url: HttpUrl = Field(
         description="The address of the Leader; a follower lags and refuses writes.",
     )
     account: str = Field(min_length=1, description="The name of the Conjur account.")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from rotator.plugin import RemoteSettings
+from rotator.plugin import HttpUrl, RemoteSettings
 
 _SEGMENTS: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -22,26 +21,7 @@ def _path(value: str) -> str:
     return plain
 
 
-def http_url(value: str) -> str:
-    """Return an http or https URL without credentials and without a slash at the end.
-
-    Raises:
-        ValueError: it is none; the message does not quote it.
-    """
-    try:
-        parts = urlsplit(value)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound or parts.query or parts.fragment:
-        raise ValueError("must be a URL such as https://vault.example.com:8200")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must have no credentials in it")
-    return value.rstrip("/")
-
-
 _Path = Annotated[str, AfterValidator(_path)]
-_Url = Annotated[str, AfterValidator(http_url)]
 _Variable = Annotated[str, Field(pattern=_VARIABLE)]
 _Name = Annotated[str, Field(min_length=1)]
 
@@ -197,7 +177,7 @@ Login = Annotated[
 class VaultSettings(RemoteSettings):
     """The options of a Vault store: HashiCorp Vault or OpenBao, KV version 2."""
 
-    address: _Url | None = Field(
+    address: HttpUrl | None = Field(
         default=None, description="Where Vault answers, such as `https://vault.example.com:8200`."
     )
     address_env: _Variable | None = Field(
@@ -215,7 +195,7 @@ class VaultSettings(RemoteSettings):
     )
     cert_file: Path | None = Field(default=None, description="A client certificate, in PEM.")
     key_file: Path | None = Field(default=None, description="Its private key, in PEM.")
-    proxy: _Url | None = Field(
+    proxy: HttpUrl | None = Field(
         default=None,
         description="An HTTP proxy; those of the environment are not used.",
     )

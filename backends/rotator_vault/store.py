@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from rotator.plugin import SCRATCH, Calls, ConfigError, Report, Role, Scope, Secret
+from rotator.plugin import SCRATCH, Calls, ConfigError, Report, Role, Scope, Secret, http_url
 from rotator_vault.connection import Connection
 from rotator_vault.documents import VaultDocuments
 from rotator_vault.identity import Identity
@@ -16,7 +16,7 @@ from rotator_vault.logins import Logins
 from rotator_vault.material import VaultMaterial
 from rotator_vault.names import key_set_name
 from rotator_vault.rings import VaultRings
-from rotator_vault.settings import VaultSettings, http_url
+from rotator_vault.settings import VaultSettings
 
 _DEPTH: Final = 4  # folders of the scratch key set that are looked into
 

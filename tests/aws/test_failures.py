@@ -196,19 +196,19 @@ def secured(server: Any, tmp_path: Path) -> Iterator[tuple[Proxy, Path]]:
 def test_tls_is_checked(secured: tuple[Proxy, Path], open_store: Opener, tmp_path: Path) -> None:
     """The right authority is trusted; another is refused at once, with the option that names one."""
     proxy, ca_file = secured
-    assert open_store(proxy.url, ca_bundle=str(ca_file)).rings("orders").load() is None
+    assert open_store(proxy.url, ca_file=str(ca_file)).rings("orders").load() is None
     wrong = authority(tmp_path, "wrong").ca_file
     with pytest.raises(StoreUnavailable, match="certificate") as caught:
-        open_store(proxy.url, ca_bundle=str(wrong)).rings("orders").load()
+        open_store(proxy.url, ca_file=str(wrong)).rings("orders").load()
     assert caught.value.lasting
-    assert "ca_bundle" in caught.value.hint
+    assert "ca_file" in caught.value.hint
 
 
 def test_a_ca_file_that_is_not_there(secured: tuple[Proxy, Path], open_store: Opener) -> None:
     """Said as what it is."""
     proxy, ca_file = secured
     with pytest.raises(ConfigError, match="is not a file"):
-        open_store(proxy.url, ca_bundle=f"{ca_file}.gone").rings("orders").load()
+        open_store(proxy.url, ca_file=f"{ca_file}.gone").rings("orders").load()
 
 
 def test_tls_that_is_none(proxy: Proxy, open_store: Opener) -> None:

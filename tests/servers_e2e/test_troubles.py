@@ -21,8 +21,6 @@ from tests.servers_e2e.ground import DUE, IMPATIENT, REMOTE, Ground
 from tests.servers_e2e.leftovers import Administrator, aws_client
 from tests.servers_e2e.warm import Ran, Refusal, Warm
 
-CA_OPTION = {"aws": "ca_bundle", "conjur": "ca_file", "vault": "ca_file"}
-
 
 @pytest.fixture
 def ready(tmp_path: Path, warm: Warm) -> Iterator[Any]:
@@ -70,16 +68,16 @@ def test_tls(backend: str, tmp_path: Path, warm: Warm) -> None:
     ours, other = authority(tmp_path, "ours"), authority(tmp_path, "other")
     with Proxy(running(backend).url, tls=ours.context) as proxy:
         ground = Ground(backend, tmp_path / backend, proxy, IMPATIENT)
-        ground.configure(**{CA_OPTION[backend]: str(ours.ca_file)})
+        ground.configure(ca_file=str(ours.ca_file))
         assert warm.run(ground.config, "rotate").code == 0
         ground.shift = DUE
         with proxy.greeting(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"):
             refused(ground, warm, "StoreUnavailable", 69, "TLS")
-        ground.configure(**{CA_OPTION[backend]: str(other.ca_file)})
+        ground.configure(ca_file=str(other.ca_file))
         connections = proxy.connections
-        refused(ground, warm, "StoreUnavailable", 69, "certificate", CA_OPTION[backend])
+        refused(ground, warm, "StoreUnavailable", 69, "certificate", "ca_file")
         assert proxy.connections == connections + 1, "tried again, which is no use"
-        ground.configure(**{CA_OPTION[backend]: str(ours.ca_file)})
+        ground.configure(ca_file=str(ours.ca_file))
         finished(ground, warm)
         ground.close()
 
