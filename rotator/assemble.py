@@ -74,10 +74,34 @@ class Assembly:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Let go of every store that was opened, and of the threads that looked."""
+    @property
+    def opened(self) -> list[Store]:
+        """The stores that are open."""
+        return list(self._stores.values())
+
+    def successor(self, settings: Settings) -> Assembly:
+        """Return the assembly of a changed configuration, with the stores that are the same in both.
+
+        They keep their logins and connections; whichever of the two is closed first says so with `keeping`.
+        """
+        made = Assembly(settings, self.emit, clock=self.clock, keys=self._keys)
+        made._stores = {
+            name: store
+            for name, store in list(self._stores.items())
+            if settings.stores.get(name) == self.settings.stores[name]
+        }
+        return made
+
+    def close(self, *, keeping: Iterable[Assembly] = ()) -> None:
+        """Let go of every store that was opened, and of the threads that looked.
+
+        Args:
+            keeping: others that may have the same stores open; those stay.
+        """
+        kept = {id(store) for other in keeping for store in other.opened}
         for store in self._stores.values():
-            store.close()
+            if id(store) not in kept:
+                store.close()
         self._stores.clear()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)

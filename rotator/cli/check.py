@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from rotator.cli.options import shard_option
 from rotator.cli.session import Session, worst
 
 FORMAT: Final = "rotator.check/1"
@@ -21,6 +22,7 @@ _COLORS: Final = {"ok": "green", "advice": "yellow", "fault": "red"}
     is_flag=True,
     help="Write to each store on trial, as the key set rotator-check, and remove it again.",
 )
+@shard_option
 @click.pass_obj
 def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) -> int:
     """Look at everything that rotating needs, and change nothing.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from rotator.cli.options import Options
+from rotator.cli.options import Options, shard_option
 from rotator.cli.session import Events, Result, Session
 from rotator.cli.views import failures_view, in_words, step_view, written_in
 
@@ -38,6 +38,7 @@ class _DueCommand(click.Command):
 
 @click.command(cls=_DueCommand)
 @click.argument("key_sets", metavar="[KEY_SET]...", nargs=-1)
+@shard_option
 @click.pass_obj
 def due(options: dict[str, Any], key_sets: tuple[str, ...]) -> int:
     """Tell by the exit code whether `rotate` has anything to do now.

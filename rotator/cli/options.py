@@ -11,7 +11,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 class Options(dict[str, Any]):
-    """What was said for all commands: `config`, `json`, `log_level`, `log_format`, `color`.
+    """What was said for all commands: `config`, `json`, `log_level`, `log_format`, `color`, `shard`.
 
     `fault` is what a command ends with instead of an error's own exit code, None for most.
     """
@@ -20,6 +20,7 @@ class Options(dict[str, Any]):
         super().__init__(
             config=None, json=False, log_level=None, log_format="auto", color="auto", fault=None
         )
+        self["shard"] = None
 
 
 def add_common(command: click.Command, *, root: bool = False) -> click.Command:
@@ -38,6 +39,19 @@ def add_common(command: click.Command, *, root: bool = False) -> click.Command:
         for inner in command.commands.values():
             add_common(inner)
     return command
+
+
+def shard_option(command: Any) -> Any:
+    """Give a command that goes over all key sets the option to take one part of them."""
+    decorate = click.option(
+        "--shard",
+        metavar="I/N",
+        expose_value=False,
+        callback=_remember,
+        default=None,
+        help="Of all key sets only part I of N, from 0/N (else ROTATOR_SHARD).",
+    )
+    return decorate(command)
 
 
 def _common(*, root: bool) -> list[click.Option]:

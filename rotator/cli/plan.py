@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rotator.cli.options import shard_option
 from rotator.cli.session import Result, Session
 from rotator.cli.views import in_words, moment, step_view
 from rotator.errors import UsageError
@@ -28,6 +29,7 @@ _LONGEST: Final = 100 * _YEAR
     metavar="WHEN",
     help="Show a calendar until a date (2027-01-31) or for a time (1y, 90d, 12h).",
 )
+@shard_option
 @click.pass_obj
 def plan(options: dict[str, Any], key_sets: tuple[str, ...], until: str | None) -> int:
     """Show the next steps with their reasons; changes nothing, looks at no target.

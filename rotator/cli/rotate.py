@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from rotator.cli.acting import Asked, Operation, act
+from rotator.cli.options import shard_option
 from rotator.cli.session import Session
 from rotator.cli.words import NowCommand
 from rotator.errors import UsageError
@@ -31,6 +32,7 @@ FORMAT: Final = "rotator.rotate/1"
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--yes", is_flag=True, help="Do not ask (--emergency).")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 3 when something was changed.")
+@shard_option
 @click.pass_obj
 def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -> int:
     """Do all that is due now, once, for the key sets named or for all.

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from rotator.cli.options import shard_option
 from rotator.cli.session import Session
 from rotator.errors import ConfigError
 
+if TYPE_CHECKING:
+    from rotator.settings import Settings
+
 
 @click.command()
+@shard_option
 @click.pass_obj
 def run(options: dict[str, Any]) -> int:
     """Rotate every key set when it is time, until SIGTERM or Ctrl-C.
 
-    With `server:` configured it serves the JWKS too. Any number of replicas may run at once. What it
-    does is logged on stderr; `docs/events.md` lists the events.
+    With `server:` configured it serves the JWKS too. Any number of replicas may run at once. SIGHUP, or
+    a changed file, reloads the configuration; a bad one is refused and changes nothing. What it does is
+    logged on stderr; `docs/events.md` lists the events.
     """
+    from rotator.cli.session import load
     from rotator.daemon import run_daemon
+    from rotator.shard import only
 
     session = Session(options, level="info")
-    _make_state_dir(session)
+    shard = session.shard
+
+    def read() -> Settings:
+        settings = only(load(options), shard)
+        _make_state_dir(settings)
+        return settings
+
+    session.settings = only(session.settings, shard)
+    _make_state_dir(session.settings)
     with session.assembly() as assembly:
         from rotator.logs import emit
 
         assembly.emit = emit
-        return run_daemon(session.settings, assembly.sites)
+        return run_daemon(assembly, read)
 
 
-def _make_state_dir(session: Session) -> None:
+def _make_state_dir(settings: Settings) -> None:
     """What can be made again lives here; it may be new with each container."""
-    path = session.settings.state_dir
+    path = settings.state_dir
     try:
         path.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:

@@ -15,6 +15,7 @@ from rotator.errors import RotatorError, UsageError, worst_exit_code
 if TYPE_CHECKING:
     from rotator.assemble import Assembly
     from rotator.settings import Settings
+    from rotator.shard import Shard
 
 
 @dataclass(slots=True)
@@ -80,15 +81,28 @@ class Session:
         )
         self.settings = load(options)
 
+    @property
+    def shard(self) -> Shard | None:
+        """The part of all key sets that was asked for, None for all of them. Raises UsageError."""
+        said, named = self.options.get("shard"), os.environ.get("ROTATOR_SHARD")
+        if not (said or named):
+            return None
+        from rotator.shard import VARIABLE, Shard
+
+        return Shard.parse(said, "--shard") if said else Shard.parse(named or "", VARIABLE)
+
     def chosen(self, names: Sequence[str]) -> list[str]:
-        """Return the key sets named, or all of them when none was.
+        """Return the key sets named; when none was, all of them, or those of the shard.
 
         Raises:
             UsageError: a name that the configuration does not have.
         """
         for name in names:
             self._known(name)
-        return list(dict.fromkeys(names)) or list(self.settings.key_sets)
+        if names:
+            return list(dict.fromkeys(names))
+        shard = self.shard
+        return list(self.settings.key_sets) if shard is None else shard.of(self.settings.key_sets)
 
     def the_one(self, name: str | None) -> str:
         """Return the key set named, or the only one.

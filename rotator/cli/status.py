@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rotator.cli.options import shard_option
 from rotator.cli.session import Result, Session
 from rotator.cli.views import in_words, key_view, order_view, sighting_view, step_view, when
 from rotator.errors import RotatorError, worst_exit_code
@@ -25,6 +26,7 @@ FORMAT: Final = "rotator.status/1"
 @click.command()
 @click.argument("key_sets", metavar="[KEY_SET]...", nargs=-1)
 @click.option("--live", is_flag=True, help="Look at every target too.")
+@shard_option
 @click.pass_obj
 def status(options: dict[str, Any], key_sets: tuple[str, ...], live: bool) -> int:
     """Show the keys, the orders, and what is waited for and why.

@@ -45,6 +45,10 @@ class Agenda:
         if len(self._heap) > 2 * len(self._turns) + 64:  # mostly entries that were replaced
             self._rebuild()
 
+    def remove(self, key_set: str) -> bool:
+        """Forget the turn of a key set; True when it had one."""
+        return self._turns.pop(key_set, None) is not None
+
     def take(self, elapsed: timedelta) -> list[str]:
         """Remove and return the key sets whose turn has come, the longest overdue first."""
         due = []

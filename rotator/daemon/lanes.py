@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 FAST: Final = 8
@@ -41,6 +41,7 @@ class Lanes:
     def __init__(self, fast: int = FAST, slow: int = SLOW) -> None:
         self._sizes = {False: fast, True: slow}
         self._lanes: dict[tuple[str, bool], _Lane] = {}
+        self._retired: list[_Lane] = []
 
     def submit(self, lane: tuple[str, bool], job: Job) -> None:
         """Run a job in a lane as soon as one of its threads is free."""
@@ -48,6 +49,14 @@ class Lanes:
             name = f"{lane[0]}-slow" if lane[1] else lane[0]
             self._lanes[lane] = _Lane(name, self._sizes[lane[1]])
         self._lanes[lane].submit(job)
+
+    def keep(self, stores: Collection[str]) -> None:
+        """End the threads of every other store, once their jobs under way are over; forget those that wait."""
+        for name in [name for name in self._lanes if name[0] not in stores]:
+            lane = self._lanes.pop(name)
+            lane.close()
+            self._retired.append(lane)
+        self._retired = [lane for lane in self._retired if not lane.wait_idle(0.0)]
 
     def close(self) -> None:
         """Start no job any more, and forget those that wait."""
@@ -57,7 +66,7 @@ class Lanes:
     def wait_idle(self, timeout: float) -> bool:
         """Wait for the jobs under way; see `Workers.wait_idle`."""
         until = time.monotonic() + timeout
-        return all(lane.wait_idle(until) for lane in self._lanes.values())
+        return all(lane.wait_idle(until) for lane in (*self._lanes.values(), *self._retired))
 
 
 class _Lane:

@@ -22,6 +22,8 @@ _MOST_CONFLICTS: Final = 20  # the pause grows no further
 _LATE: Final = timedelta(milliseconds=2)  # the two clocks do not tick alike: never wake just before
 _JITTER: Final = 0.1  # of `resync`, once by name and once by chance
 
+_SPREAD: Final = 0.5  # of the pause after a failure
+
 RESTLESS: Final = 50
 """This many changes without rest are a key's life; more mean that somebody changes them back."""
 
@@ -61,8 +63,11 @@ def after_conflict(elapsed: timedelta, share: float, in_a_row: int) -> Turn:
 
 
 def after_failure(policy: RotationPolicy, elapsed: timedelta, share: float, in_a_row: int) -> Turn:
-    """Return the next turn after a tick that could not be made."""
-    return Turn(elapsed + shorter(backoff(in_a_row, policy.resync), share))
+    """Return the next turn after a tick that could not be made.
+
+    Spread over half of the pause: a thousand key sets whose store came back must not all come at once.
+    """
+    return Turn(elapsed + backoff(in_a_row, policy.resync) * (1 - _SPREAD * share))
 
 
 def backoff(in_a_row: int, longest: timedelta) -> timedelta:

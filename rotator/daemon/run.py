@@ -3,58 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
-from rotator import logs
-from rotator.assemble import served
+from rotator.assemble import Assembly
 from rotator.daemon import voice
 from rotator.daemon.alarm import SchedulerAlarm
 from rotator.daemon.daemon import Daemon
+from rotator.daemon.edge import STOP, Edge
 from rotator.daemon.lanes import Lanes
+from rotator.daemon.notify import Notifier
+from rotator.daemon.reload import Load, Parts, Reloader
+from rotator.daemon.state import DaemonState, Observer
 from rotator.daemon.waker import Waker
-from rotator.errors import StoreUnavailable, TargetFailing
-from rotator.hostclock import HostClock
-from rotator.reconcile.look import Clock
-from rotator.reconcile.site import Emit, Site
-from rotator.server.process import ServerProcess
+from rotator.daemon.watch import Watch
+from rotator.reconcile.site import Emit
 from rotator.server.site import WELL_KNOWN
 from rotator.settings import DocumentSettings, Settings
 
-BuildSites = Callable[[str | None], Iterable[Site]]
-"""Makes the sites of a configuration; takes the URL of this process's own server, None without one."""
-
-SHUTDOWN: Final = timedelta(seconds=25)
-_SERVER_START: Final = 10.0  # seconds
-_SERVER_STOP: Final = 5.0
-_ADDRESS_FREE: Final = 5.0  # seconds for the server of a daemon that was killed to notice and end
 _SLICE: Final = 0.25  # seconds
 _SHOWN: Final = 5
 
 
 def run_daemon(
-    settings: Settings,
-    build_sites: BuildSites,
+    assembly: Assembly,
+    load: Load,
     *,
     waker: Waker | None = None,
-    shutdown_timeout: timedelta = SHUTDOWN,
-    clock: Clock | None = None,
-    emit: Emit = logs.emit,
+    notifier: Notifier | None = None,
+    state: DaemonState | None = None,
+    observer: Observer | None = None,
 ) -> int:
     """Rotate, and serve when `server:` is configured, until SIGTERM or SIGINT.
 
     A signal lets every tick under way finish its step, at most for `shutdown_timeout`; a second one does
-    not wait. What is cut off is finished by the next tick of anyone. The configuration is read once, at
-    the start: this version does not reload on SIGHUP, which ends the process as it does any other.
+    not wait. What is cut off is finished by the next tick of anyone. SIGHUP, and a change of the files that
+    the configuration was read from, reload it; one that is refused changes nothing.
 
     Args:
-        settings: the configuration.
-        build_sites: called once, when the server listens.
+        assembly: the configuration at the start, its clocks and its log; closed at the end.
+        load: reads the configuration anew.
         waker: ends the daemon from another thread; a new one when left out.
-        shutdown_timeout: bound on the whole way out, the server's end included.
-        clock: both clocks of the host.
-        emit: where events go.
+        notifier: speaks to the service manager; the one of this process's environment when left out.
+        state: where others read how it goes.
+        observer: told of every tick, if anybody is to be.
 
     Returns:
         143 or 130 after SIGTERM or SIGINT; 0 when ended by the waker.
@@ -62,38 +54,73 @@ def run_daemon(
     Raises:
         TargetFailing, ConfigError: the server cannot listen where it should; nothing was started.
     """
-    waker, clock = waker or Waker(), clock or HostClock()
+    waker, notifier = waker or Waker(), notifier or Notifier()
+    emit, watch = assembly.emit, Watch(assembly.settings)
     _no_core_dumps()
     with waker.on_signals():
-        server = _start_server(settings, waker, emit)
+        edge = Edge(assembly.settings, waker, emit)
         try:
-            url = server.url if server is not None else None
-            sites = list(build_sites(url))
-            alarm = SchedulerAlarm(waker.wake)
+            edge.start()
+            lanes, alarm = Lanes(), SchedulerAlarm(waker.wake)
             daemon = Daemon(
-                sites,
-                store_of=lambda key_set: settings.key_sets[key_set].store,
-                clock=clock,
+                list(assembly.sites(edge.url)),
+                store_of=lambda key_set: assembly.settings.key_sets[key_set].store,
+                clock=assembly.clock,
                 emit=emit,
                 waker=waker,
-                workers=Lanes(),
+                workers=lanes,
                 alarm=alarm,
+                state=state,
+                observer=observer,
             )
-            addresses = _addresses(settings, url)[:_SHOWN]
-            voice.started(emit, len(sites), addresses, str(settings.source))
+            parts = Parts(daemon, edge, lanes, waker, notifier, emit)
+            reloader = Reloader(assembly, load, watch, parts)
+            _say_started(assembly.settings, edge.url, emit, notifier)
             try:
-                daemon.run()
+                daemon.run(Pulse(reloader, daemon, notifier))
                 emit("info", "daemon.stopping", signal=waker.signal)
+                notifier.stopping()
             finally:
                 alarm.close()
-                farewell = _SERVER_STOP if server is not None else 0.0
-                _drain(daemon, waker, max(shutdown_timeout.total_seconds() - farewell, 0.0))
+                timeout = reloader.assembly.settings.shutdown_timeout.total_seconds()
+                farewell = STOP if edge.url is not None else 0.0
+                _drain(daemon, waker, max(timeout - farewell, 0.0))
+                reloader.close()
         finally:
-            if server is not None:
-                server.stop(0.0 if waker.impatient else _SERVER_STOP)
+            edge.stop(0.0 if waker.impatient else STOP)
             waker.close()
     emit("info", "daemon.stopped")
     return 0 if waker.signal is None else 128 + waker.signal
+
+
+class Pulse:
+    """What is done in each pass of the daemon's loop, once it has compared the clocks and dispatched.
+
+    To be called at all is the sign of life that a watchdog asks for: a loop that hangs is not.
+    """
+
+    def __init__(self, reloader: Reloader, daemon: Daemon, notifier: Notifier) -> None:
+        self._reloader, self._daemon, self._notifier = reloader, daemon, notifier
+        self._said = daemon.said
+        self._fed = 0.0
+
+    def __call__(self) -> timedelta:
+        """Feed the watchdog, look for a changed configuration, show the status."""
+        every = self._notifier.watchdog_every
+        if every is not None and time.monotonic() - self._fed >= every.total_seconds() / 2:
+            self._fed = time.monotonic()
+            self._notifier.alive()
+        again = self._reloader.look()
+        if self._said != self._daemon.said:
+            self._said = self._daemon.said
+            self._notifier.status(self._said)
+        return again if every is None else min(again, every / 2)
+
+
+def _say_started(settings: Settings, url: str | None, emit: Emit, notifier: Notifier) -> None:
+    count = len(settings.key_sets)
+    voice.started(emit, count, _addresses(settings, url)[:_SHOWN], str(settings.source))
+    notifier.ready(f"{count} key sets")
 
 
 def _no_core_dumps() -> None:
@@ -111,26 +138,6 @@ def _drain(daemon: Daemon, waker: Waker, seconds: float) -> None:
         if waker.impatient or time.monotonic() >= until:
             daemon.abandon()
             return
-
-
-def _start_server(settings: Settings, waker: Waker, emit: Emit) -> ServerProcess | None:
-    if settings.server is None:
-        return None
-    server = ServerProcess(settings.server.host, settings.server.port, served(settings))
-    until = time.monotonic() + _ADDRESS_FREE
-    while True:
-        try:
-            server.start(_SERVER_START)
-        except TargetFailing:
-            # A daemon that was killed leaves its server behind for the moment that it takes to notice.
-            if waker.stopping or time.monotonic() >= until:
-                raise
-            waker.wait(0.2)
-        except StoreUnavailable as error:
-            emit("warning", "server.slow", reason=error.message)  # it goes on being started
-            return server
-        else:
-            return server
 
 
 def _addresses(settings: Settings, url: str | None) -> list[str]:

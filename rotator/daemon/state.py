@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from rotator.plan import next_deadline
+from rotator.policy import RotationPolicy
 from rotator.reconcile.site import Outcome, Site
+from rotator.step import Do
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,32 @@ class KeySetState:
     reason: str = ""
     failing: str = ""
     failures: int = 0
+
+    def is_due(self, now: datetime) -> bool:
+        """Tell whether something is due at a moment, as far as the last tick can tell."""
+        return self.due or (self.next_due is not None and self.next_due <= now)
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Tell whether something that is due is held up: by what the tick saw, or by what keeps it from ticking."""
+        return self.overdue or (bool(self.failures) and self.is_due(now))
+
+
+def after_tick(store: str, outcome: Outcome, policy: RotationPolicy, now: datetime) -> KeySetState:
+    """Return what a tick that came to its end says of its key set."""
+    step, ring = outcome.step, outcome.ring
+    waits = step.do is Do.WAIT
+    due_at = step.due_at if waits and step.due_at is not None else next_deadline(ring, policy)
+    first = next(iter(sorted(outcome.failures)), None)
+    return KeySetState(
+        ring.key_set,
+        store,
+        last_success=now,
+        next_due=due_at,
+        due=not waits or step.blocked,
+        overdue=waits and step.blocked,
+        reason=step.reason.value,
+        failing="" if first is None else f"{first}: {outcome.failures[first].message}",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from rotator.daemon.state import DaemonState
 from rotator.errors import RotatorError
 from rotator.reconcile.site import Emit, Site
 from rotator.ring_document import format_date
@@ -51,19 +52,24 @@ def waiting(emit: Emit, site: Site, said: dict[str, str], step: Step, *, detaile
     emit(level, "step.waiting", key_set=site.key_set, reason=step.reason.value, **shown)
 
 
-def failing(emit: Emit, site: Site, said: dict[str, str], error: Exception) -> None:
-    """Say that a key set cannot be ticked, once per reason.
+def reason_of(error: Exception) -> tuple[str, str]:
+    """Return why a key set cannot be ticked, and what to do about it.
 
     What was not foreseen is told by its type and place only, for its message may quote a document.
     """
     if isinstance(error, RotatorError):
-        reason, hint = error.message, error.hint
-        level = "error" if error.exit_code in _PERMANENT else "warning"
-    else:
-        frames = traceback.extract_tb(error.__traceback__)
-        where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-        reason, level = f"unexpected {type(error).__name__}{where}", "error"
-        hint = "this is a fault of the program; its traceback is logged at DEBUG"
+        return error.message, error.hint
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    hint = "this is a fault of the program; its traceback is logged at DEBUG"
+    return f"unexpected {type(error).__name__}{where}", hint
+
+
+def failing(emit: Emit, site: Site, said: dict[str, str], error: Exception) -> None:
+    """Say that a key set cannot be ticked, once per reason."""
+    reason, hint = reason_of(error)
+    passing = isinstance(error, RotatorError) and error.exit_code not in _PERMANENT
+    level = "warning" if passing else "error"
     if said.get("failing") == reason:
         return
     said["failing"] = reason
@@ -116,3 +122,50 @@ def abandoned(emit: Emit, names: Sequence[str]) -> None:
         key_sets=sorted(names)[:FLEET],
         hint="the next tick of anyone finishes what was begun",
     )
+
+
+def status(emit: Emit, state: DaemonState, now: datetime) -> str:
+    """Say the one line of an hour, and return it as a sentence."""
+    items = state.key_sets().values()
+    due = sum(item.is_due(now) for item in items)
+    overdue = sum(item.is_overdue(now) for item in items)
+    failing = sum(bool(item.failing) for item in items)
+    last = state.last_success
+    emit(
+        "warning" if overdue or failing else "info",
+        "daemon.status",
+        key_sets=len(items),
+        due=due,
+        overdue=overdue,
+        failing=failing,
+        last_success=format_date(last) if last else "never",
+    )
+    return f"{len(items)} key sets, {due} due, {overdue} overdue, {failing} failing"
+
+
+def reloaded(emit: Emit, key_sets: int, changes: Mapping[str, Sequence[str]]) -> None:
+    """Say that another configuration is in force, and for which key sets that makes a difference."""
+    named = {what: _listed(names) for what, names in changes.items() if names}
+    emit("info", "config.reloaded", key_sets=key_sets, **named)
+
+
+def refused(emit: Emit, reason: str, hint: str) -> None:
+    """Say that a configuration was refused; the one before it stays in force."""
+    emit("error", "config.refused", reason=reason, hint=hint)
+
+
+def dropped(emit: Emit, site: Site) -> None:
+    """Say that a key set is no longer ticked, and where its keys stay."""
+    emit(
+        "warning",
+        "key_set.dropped",
+        key_set=site.key_set,
+        targets=[target.name for target in site.targets if target.writable],
+        hint="its ring, its material and what is written there stay as they are; nothing rotates or "
+        "retires them any more",
+    )
+
+
+def _listed(names: Sequence[str]) -> list[str]:
+    more = len(names) - FLEET
+    return [*sorted(names)[:FLEET], f"… and {more} more"] if more > 0 else sorted(names)

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Final
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+"""Those that ask for the end."""
 
 
 class Waker:
@@ -25,6 +26,7 @@ class Waker:
         stopping: True once somebody asked for the end.
         signal: the number of the signal that did, None when it was none.
         impatient: True when a second signal came.
+        reloading: True when SIGHUP came since `take_reload` was last called.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,7 @@ class Waker:
         self.stopping = False
         self.signal: int | None = None
         self.impatient = False
+        self.reloading = False
 
     def wake(self) -> None:
         """End the present wait, or the next one. May be called from any thread and from a handler."""
@@ -48,6 +51,18 @@ class Waker:
         self.stopping = True
         self.wake()
 
+    def reload(self) -> None:
+        """Ask for the configuration to be read again."""
+        self.reloading = True
+        self.wake()
+
+    def take_reload(self) -> bool:
+        """Tell whether that was asked since the last call."""
+        if not self.reloading:
+            return False
+        self.reloading = False  # a signal that comes only now is obeyed by the reload that follows
+        return True
+
     def wait(self, seconds: float) -> None:
         """Wait to be woken, at most for some seconds."""
         readable, _, _ = select.select([self._reader], [], [], max(seconds, 0.0))
@@ -58,18 +73,21 @@ class Waker:
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT while the block runs; in any thread but the main one do nothing."""
+        """Stop on SIGTERM and SIGINT, reload on SIGHUP, while the block runs; in the main thread only."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def handler(number: int, _frame: FrameType | None) -> None:
-            self.stop(number)
+            if number == signal.SIGHUP:
+                self.reload()
+            else:
+                self.stop(number)
 
         # The handler alone could come too late: it runs between two instructions of Python, and a
         # signal just before the wait begins would be noticed only when that ends.
         before_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        before = {number: signal.signal(number, handler) for number in SIGNALS}
+        before = {number: signal.signal(number, handler) for number in (*SIGNALS, signal.SIGHUP)}
         try:
             yield
         finally:

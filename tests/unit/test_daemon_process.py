@@ -130,7 +130,6 @@ def test_nothing_but_the_daemon_loads_the_scheduler() -> None:
 HANGING = """
     import sys, threading
     from dataclasses import replace
-    from datetime import timedelta
     from pathlib import Path
     from rotator import logs
     from rotator.assemble import Assembly
@@ -142,15 +141,20 @@ HANGING = """
             print("hangs", flush=True)
             threading.Event().wait()
 
+    class Hanging(Assembly):
+        def sites(self, server_url=None):
+            return [replace(site, rings=Hangs()) for site in super().sites(server_url)]
+
     logs.configure("info", "json")
-    settings = load_settings(Path(sys.argv[1]), {})
-    assembly = Assembly(settings, logs.emit)
-    sites = [replace(site, rings=Hangs()) for site in assembly.sites()]
-    sys.exit(run_daemon(settings, lambda url: sites, shutdown_timeout=timedelta(seconds=float(sys.argv[2]))))
+
+    def load():
+        return load_settings(Path(sys.argv[1]), {"ROTATOR__SHUTDOWN_TIMEOUT": sys.argv[2] + "s"})
+
+    sys.exit(run_daemon(Hanging(load(), logs.emit), load))
 """
 
 
-def hanging(config: Path, timeout: float) -> subprocess.Popen[bytes]:
+def hanging(config: Path, timeout: int) -> subprocess.Popen[bytes]:
     """A daemon whose store never answers, up to the call that hangs."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", textwrap.dedent(HANGING), str(config), str(timeout)],
@@ -171,7 +175,7 @@ def said(process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
 
 def test_the_way_out_is_bounded_even_when_a_worker_hangs(tmp_path: Path) -> None:
     """After the bound it ends all the same, says what was cut off, and exits as asked."""
-    process = hanging(deployment(tmp_path), timeout=1.0)
+    process = hanging(deployment(tmp_path), timeout=1)
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert process.wait(BOUND) == 143
@@ -182,7 +186,7 @@ def test_the_way_out_is_bounded_even_when_a_worker_hangs(tmp_path: Path) -> None
 
 def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     """Ctrl-C twice: out at once, whatever the bound."""
-    process = hanging(deployment(tmp_path), timeout=600.0)
+    process = hanging(deployment(tmp_path), timeout=600)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
     until(lambda: b"daemon.stopping" in process.stderr.readline())  # type: ignore[union-attr]
