@@ -38,13 +38,16 @@ __all__ = [
 ]
 
 
-def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+def load_settings(
+    path: Path | None, environ: Mapping[str, str], *, unsafe: bool = False
+) -> Settings:
     """Read and check the configuration. Nothing is written, and no store is opened.
 
     Args:
         path: the file named by `--config`; None searches `ROTATOR_CONFIG`, `./rotator.yaml`,
             `/etc/rotator/rotator.yaml`.
         environ: the environment; `ROTATOR__…` in it overrides the file.
+        unsafe: take policies that break the timing contract; for a rehearsal, and nothing else.
 
     Raises:
         ConfigError: there is no configuration, or it cannot be read or parsed.
@@ -52,4 +55,4 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """
     from rotator.settings.load import Loader
 
-    return Loader(path, environ).load()
+    return Loader(path, environ, unsafe=unsafe).load()

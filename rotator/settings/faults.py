@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -85,3 +86,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if 0 < len(names) <= 15:
         return f"; known are {', '.join(names)}"
     return ""
+
+
+def fault_of(error: ConfigError, file: str, path: Path) -> Fault:
+    """Turn what stopped the reading of one file among many into one fault among many."""
+    said = re.fullmatch(r"(?::(\d+))?: (.*)", error.message.removeprefix(file), re.DOTALL)
+    if said is None:
+        return Fault(Place(file), path, str(error))
+    return Fault(Place(file, int(said[1]) if said[1] else None), path, said[2])

@@ -35,7 +35,7 @@ from rotator.stores import DocumentKind
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What all key sets share while they are checked."""
+    """What all key sets share while they are checked; `unsafe` leaves out the timing contract."""
 
     main: Document
     directory: Path
@@ -44,6 +44,7 @@ class Context:
     stores: Mapping[str, StoreSettings | None]
     served: bool
     faults: list[Fault]
+    unsafe: bool = False
     policies: dict[RotationPolicy, RotationPolicy] = field(default_factory=dict)
 
     def absolute(self, text: str) -> Path:
@@ -163,7 +164,8 @@ class Checked:
         policy = apply_profiles(before, verifiers)
         self.changed = changed_by(before, verifiers)
         if not ("verifiers" in self._cut or "policy" in self._unsound or self._maybe_hmac()):
-            self._contract(policy)
+            if not self._context.unsafe:
+                self._contract(policy)
             for text in objections(policy, verifiers):
                 self.fault(("verifiers",), text)
         return policy

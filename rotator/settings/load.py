@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from rotator.inspection import SCRATCH
 from rotator.settings.addresses import Addresses
 from rotator.settings.document import Document
 from rotator.settings.environment import Override, names_in, overrides, path_of, value_of
-from rotator.settings.faults import Fault, InvalidSettings, Place
+from rotator.settings.faults import Fault, InvalidSettings, Place, fault_of
 from rotator.settings.faults import Path as KeyPath
 from rotator.settings.find import FORMATS, find, read
 from rotator.settings.key_sets import Checked, Context
@@ -44,10 +43,20 @@ class Origin:
 
 
 class Loader:
-    """Reads one configuration. `keep` keeps the documents, so that the origin of values can be told."""
+    """Reads one configuration.
+
+    Args:
+        keep: keep the documents, so that the origin of values can be told.
+        unsafe: take policies that break the timing contract; for a rehearsal, and nothing else.
+    """
 
     def __init__(
-        self, path: Path | None, environ: Mapping[str, str], *, keep: bool = False
+        self,
+        path: Path | None,
+        environ: Mapping[str, str],
+        *,
+        keep: bool = False,
+        unsafe: bool = False,
     ) -> None:
         self.source = find(path, environ)
         self.directory = Path(os.path.abspath(self.source)).parent  # noqa: PTH100  # a mounted file's own directory, symlinks kept
@@ -56,6 +65,7 @@ class Loader:
         self.stores: dict[str, StoreSettings | None] = {}
         self._key_sets: dict[str, KeySetSettings] = {}
         self._keep = keep
+        self._unsafe = unsafe
         self._key_sets_dir: Path | None = None
         self._addresses = Addresses(self.faults)
         self._pending = overrides(environ)
@@ -99,6 +109,7 @@ class Loader:
             stores=self.stores,
             served=root.server is not None,
             faults=self.faults,
+            unsafe=self._unsafe,
         )
         for name in root.key_sets:
             self._key_set(name, self.main, ("key_sets", name), root, context)
@@ -234,7 +245,7 @@ class Loader:
         try:
             document = read(file, self.faults, prefix)
         except ConfigError as error:
-            self.faults.append(_as_fault(error, str(file), prefix))
+            self.faults.append(fault_of(error, str(file), prefix))
             return
         without_nulls(document, self.faults)
         mine = [item for item in self._pending if names_in(item, "key_sets", [name])]
@@ -285,11 +296,3 @@ class Loader:
         shared = tuple(address for address, names in root.combine.items() if settings.name in names)
         for position, probe in enumerate(settings.probes):
             self._addresses.claim_probe(probe.url, shared, document, (*full, "probes", position))
-
-
-def _as_fault(error: ConfigError, file: str, path: KeyPath) -> Fault:
-    """Turn what stopped the reading of one file among many into one fault among many."""
-    said = re.fullmatch(r"(?::(\d+))?: (.*)", error.message.removeprefix(file), re.DOTALL)
-    if said is None:
-        return Fault(Place(file), path, str(error))
-    return Fault(Place(file, int(said[1]) if said[1] else None), path, said[2])
