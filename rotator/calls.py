@@ -24,9 +24,14 @@ from rotator.stores import ServerTime
 if TYPE_CHECKING:
     import structlog
 
-__all__ = ["Calls", "get_logger", "server_time"]
+__all__ = ["Calls", "Heard", "get_logger", "on_call", "server_time"]
 
 _T = TypeVar("_T")
+
+Heard = Callable[[str, str, str, float], None]
+"""Takes what a store is known by, what was done, how it ended (`ok` or an error's name), and the seconds it took."""
+
+_listeners: list[Heard] = []
 _FIRST_WAIT: Final = 0.1  # seconds; doubles, with a jitter as large, so that replicas part
 _LONGEST_WAIT: Final = 5.0  # seconds
 _NO_TIME: Final = 1e-9  # seconds; zero would mean no bound
@@ -40,6 +45,20 @@ def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
 
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(component=name)
     return logger
+
+
+@contextlib.contextmanager
+def on_call(heard: Heard) -> Iterator[None]:
+    """Tell `heard` of every call to any store, in the thread that made it, for as long as the block runs.
+
+    Args:
+        heard: returns at once and raises nothing.
+    """
+    _listeners.append(heard)
+    try:
+        yield
+    finally:
+        _listeners.remove(heard)
 
 
 class Calls:
@@ -76,6 +95,8 @@ class Calls:
             outcome = type(error).__name__
             raise
         finally:
+            for heard in tuple(_listeners):
+                heard(self._store, op, outcome, time.perf_counter() - started)
             if lazy_log.wanted("debug"):
                 get_logger(self._backend).debug(
                     "store.call",

@@ -54,14 +54,14 @@ def changes(site: Site, before: KeyRing, after: KeyRing) -> None:
             fields |= {"from": phases.get(entry.kid, ""), "to": _LEADS_TO[entry.event]}
             phases[entry.kid] = _LEADS_TO[entry.event]
         key = after.find(entry.kid)
-        due = _due(key, after.in_force(site.policy)) if key is not None else None
+        due = key_due(key, after.in_force(site.policy)) if key is not None else None
         fields["due_at"] = format_date(due) if due else ""
         level = "warning" if entry.event in _WARNINGS else "info"
         shown = {name: value for name, value in fields.items() if value}
         site.emit(level, entry.event, key_set=site.key_set, revision=after.revision, **shown)
 
 
-def _due(key: Key, policy: RotationPolicy) -> datetime | None:
+def key_due(key: Key, policy: RotationPolicy) -> datetime | None:
     """When the next thing in a key's life may happen, as far as the clock alone can tell."""
     if key.phase is Phase.PENDING and key.announced:
         return max(key.announced.values()) + policy.propagation_wait
