@@ -74,6 +74,7 @@ class Ground:
         more: what else is in the configuration.
         shift: how far the clocks of its commands are ahead by now.
         marks: how many requests the proxy had seen, each time that a test noted it.
+        stored: signers and verifiers may also read their documents in the store.
         own: a server that only this test uses; else it is that of the test process.
     """
 
@@ -88,6 +89,7 @@ class Ground:
     marks: list[int] = field(default_factory=list)
     own: RunningServer | None = None
     name: str = "orders"
+    stored: bool = False
     _store: Store | None = None
 
     def __post_init__(self) -> None:
@@ -104,6 +106,11 @@ class Ground:
     def configure(self, **options: Any) -> None:
         """Write the configuration, with some of the store's options changed."""
         timing = {} if self.backend == "file" else dict(self.options)
+        deliver: list[dict[str, str]] = [{"to": "files", "path": str(self.signing.parent)}]
+        publish: list[dict[str, str]] = [{"to": "file", "path": str(self.jwks)}]
+        if self.stored:
+            for targets in (deliver, publish):
+                targets.append({"to": "store", "store": self.backend})
         document = {
             "version": 1,
             "state_dir": "state",
@@ -115,8 +122,8 @@ class Ground:
                     "algorithm": "ES256",
                     "store": self.backend,
                     "policy": dict(self.policy),
-                    "deliver": [{"to": "files", "path": str(self.signing.parent)}],
-                    "publish": [{"to": "file", "path": str(self.jwks)}],
+                    "deliver": deliver,
+                    "publish": publish,
                 }
             },
             **self.more,
@@ -212,11 +219,24 @@ class Ground:
         # A discarded key stays until its creator, were it only stalled, can write no more (decision 0005).
         known = {str(key.get("locator")) for key in ring["keys"]}
         assert LOCATORS[self.backend](self) <= known, "an orphan"
-        _, jwks = self.documents()
+        signing, jwks = self.documents()
+        assert signing is not None
         assert jwks is not None
+        if self.stored:
+            documents = self.store.documents()
+            assert documents is not None
+            for what, content in (("signing", signing), ("jwks", jwks)):
+                found = documents.read(f"{self.name}/{what}")
+                assert found is not None
+                assert _unnumbered(found.body) == _unnumbered(content), what
         assert {key["kid"] for key in json.loads(jwks)["keys"]} == set(published)
         assert self.signs_and_verifies() == self.kids("active")[0]
         return ring
+
+
+def _unnumbered(document: bytes) -> dict[str, Any]:
+    """A document without its revision: one that was written before a kill may be a revision older."""
+    return {name: value for name, value in json.loads(document).items() if name != "revision"}
 
 
 _PUBLISHED: Final = {"active", "pending", "retiring"}
