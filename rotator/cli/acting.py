@@ -13,6 +13,7 @@ from rotator.reconcile.settle import Settled
 
 if TYPE_CHECKING:
     from rotator.assemble import Assembly
+    from rotator.metrics import Meter
     from rotator.operations import Done
     from rotator.reconcile.site import Site
 
@@ -33,6 +34,7 @@ class Asked:
 
     Attributes:
         operation: an order; None for nothing but what is due.
+        meter: told of every tick, where metrics are to be told.
         urgent: nothing delays it (rule 6), not even that only a daemon's own server publishes the JWKS.
         word: what has to be typed before it is carried out, unless `yes`; None asks for nothing.
     """
@@ -43,14 +45,17 @@ class Asked:
     word: str | None = None
     yes: bool = False
     urgent: bool = False
+    meter: Meter | None = None
 
 
 def act(session: Session, names: Sequence[str], asked: Asked) -> list[Result]:
     """Carry out what was asked for some key sets; all confirmations come before the first write."""
     events = Events(quiet=asked.dry_run)
     with session.assembly(events) as assembly:
+        if asked.meter is not None:
+            assembly.emit = asked.meter.through(events.emit)
         _confirm(session, assembly, names, asked)
-        return session.each(names, lambda name: _one(session, assembly, name, events, asked))
+        return session.each(names, lambda name: _metered(session, assembly, name, events, asked))
 
 
 def order(session: Session, name: str, asked: Asked) -> int:
@@ -77,6 +82,18 @@ def _blind(site: Site) -> bool:
     return all(target.kind is DocumentKind.SIGNING for target in site.targets)
 
 
+def _metered(
+    session: Session, assembly: Assembly, name: str, events: Events, asked: Asked
+) -> Result:
+    try:
+        return _one(session, assembly, name, events, asked)
+    except Exception as error:
+        if asked.meter is not None:
+            kind = session.settings.key_sets[name].policy.kind
+            asked.meter.could_not(name, error, kind.algorithm)
+        raise
+
+
 def _one(session: Session, assembly: Assembly, name: str, events: Events, asked: Asked) -> Result:
     from rotator.reconcile.settle import settle
 
@@ -97,7 +114,7 @@ def _one(session: Session, assembly: Assembly, name: str, events: Events, asked:
         if done.outcome is not None and not asked.dry_run:
             assembly.refresh_neighbour(site, done.outcome.ring)
         return _ordered(session, site, done, events.take())
-    settled = settle(site, wait)
+    settled = settle(site, wait, asked.meter.ticked if asked.meter is not None else None)
     if not asked.dry_run:
         assembly.refresh_neighbour(site, settled.outcome.ring)
     result = _result(settled, done, events.take())

@@ -9,6 +9,7 @@ import click
 
 from rotator.cli.acting import Asked, Operation, act
 from rotator.cli.options import shard_option
+from rotator.cli.reporting import FILE, PUSH, reporting
 from rotator.cli.session import Session
 from rotator.cli.words import NowCommand
 from rotator.errors import UsageError
@@ -32,6 +33,8 @@ FORMAT: Final = "rotator.rotate/1"
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--yes", is_flag=True, help="Do not ask (--emergency).")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 3 when something was changed.")
+@FILE
+@PUSH
 @shard_option
 @click.pass_obj
 def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -> int:
@@ -50,16 +53,21 @@ def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -
         names = [session.the_one(None)]
     if replaced and len(names) > 1:
         raise UsageError("--now=KID is for one key set", hint="name it")
-    asked = Asked(
-        _operation(replaced, said["reason"], emergency=emergency),
-        dry_run=said["dry_run"],
-        first_run=said["first_run"],
-        word="emergency" if emergency else None,
-        yes=said["yes"],
-        urgent=emergency,
-    )
-    results = act(session, names, asked)
-    code = session.finish(FORMAT, results, dry_run=said["dry_run"])
+    dry_run: bool = said["dry_run"]
+    with reporting(
+        session.settings, said["metrics_file"], said["pushgateway"], dry=dry_run
+    ) as meter:
+        asked = Asked(
+            _operation(replaced, said["reason"], emergency=emergency),
+            dry_run=dry_run,
+            first_run=said["first_run"],
+            word="emergency" if emergency else None,
+            yes=said["yes"],
+            urgent=emergency,
+            meter=meter,
+        )
+        results = act(session, names, asked)
+    code = session.finish(FORMAT, results, dry_run=dry_run)
     changed = any(result.changed for result in results)
     return 3 if said["detailed_exitcode"] and changed and code == 0 else code
 

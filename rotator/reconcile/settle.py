@@ -31,11 +31,16 @@ class Settled:
     changed: bool
 
 
-def settle(site: Site, pause: Pause) -> Settled:
+def settle(
+    site: Site, pause: Pause, told: Callable[[Site, Outcome], None] | None = None
+) -> Settled:
     """Tick until nothing changes any more.
 
     Somebody else's `creating` key is waited out, for a one-shot has nobody to come back for it.
     A conflict means that somebody else was faster: after a short random pause, begin anew.
+
+    Args:
+        told: takes what each tick did.
 
     Raises: as `rotator.reconcile.tick.tick`; `Conflict` only after a hundred of them.
     """
@@ -52,6 +57,8 @@ def settle(site: Site, pause: Pause) -> Settled:
             # S311: the pause only keeps replicas apart.
             pause(timedelta(milliseconds=random.uniform(5, 50 * min(conflicts, 10))))  # noqa: S311
             continue
+        if told is not None:
+            told(site, outcome)
         changed = changed or outcome.changed
         if outcome.step.do is not Do.WAIT:
             steps.append(outcome.step)
