@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import structlog
 
 BACKLOG: Final = 1024
+_UNREAD: Final = 10_000  # milliseconds that an answer may lie unread at a client's full door
 _FIRST_WAIT: Final = 0.5  # seconds before a restart; doubled each time
 _LONGEST_WAIT: Final = 30.0
 _HEALTHY: Final = 60.0  # seconds after which an end counts as the first again
@@ -57,7 +58,7 @@ def bind(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(
+        listener = socket.create_server(
             (str(address[0]), port),
             family=family,
             backlog=BACKLOG,
@@ -73,6 +74,18 @@ def bind(host: str, port: int) -> socket.socket:
             f"cannot listen at {place}: {error.strerror or error}",
             hint="name an address of this host and a port that this user may use in `server.listen`",
         ) from error
+    _drop_who_does_not_read(listener)
+    return listener
+
+
+def _drop_who_does_not_read(listener: socket.socket) -> None:
+    """Bound how long a client may leave its answers unread: a few hundred of them would take every connection.
+
+    The web server bounds only the reading of requests. Connections inherit this from the listener (tcp(7),
+    Linux; elsewhere there is no such bound).
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD)
 
 
 class ServerProcess:
