@@ -10,7 +10,6 @@ from typing import Final
 from rotator.policy import RotationPolicy, format_duration
 from rotator.ring import KeyRing
 
-_LONG_ABSENCE: Final = timedelta(days=30)
 _WAY_OUT: Final = "if the clocks are right, say so with `rotator recover --clock`"
 
 
@@ -74,8 +73,7 @@ def judge(
         return Verdict(
             f"the clock was moved by {format_duration(drift)} while this process ran; {_WAY_OUT}"
         )
-    absence = max(2 * policy.rotate_every, _LONG_ABSENCE)
-    if latest is not None and now - latest > absence:
+    if latest is not None and now - latest > policy.longest_silence:
         ahead = format_duration(now - latest)
         return Verdict(
             f"the clock is {ahead} ahead of the latest date in the ring and nobody outside "

@@ -15,7 +15,7 @@ from rotator.evidence import lowered_at
 from rotator.observed import Observed
 from rotator.policy import RotationPolicy, Standby
 from rotator.ring import ENDED, KeyRing, Phase
-from rotator.rules import Situation
+from rotator.situation import Situation, opening
 from rotator.step import Do, Step
 
 
@@ -63,15 +63,20 @@ def _rules(observed: Observed) -> tuple[Callable[[Situation], Iterator[Step]], .
     return (rules.destroy, rules.creating, rules.retire, rules.promote, rules.discard, rules.create)
 
 
-def next_deadline(ring: KeyRing, policy: RotationPolicy) -> datetime | None:
+def next_deadline(
+    ring: KeyRing, policy: RotationPolicy, now: datetime | None = None
+) -> datetime | None:
     """Return when the ring wants looking at again by the clock alone, None when only a look can tell.
 
     Evidence (an announcement, a delivery) is found by looking, each `resync`, and has no deadline.
+
+    Args:
+        now: for the change window that is still to come, where one was missed.
     """
-    return min(_deadlines(ring, ring.in_force(policy)), default=None)
+    return min(_deadlines(ring, ring.in_force(policy), now), default=None)
 
 
-def _deadlines(ring: KeyRing, policy: RotationPolicy) -> Iterator[datetime]:
+def _deadlines(ring: KeyRing, policy: RotationPolicy, now: datetime | None) -> Iterator[datetime]:
     active = ring.active
     for key in ring.keys:
         if key.phase in ENDED and (key.destroy_after or key.ended_at):
@@ -82,11 +87,8 @@ def _deadlines(ring: KeyRing, policy: RotationPolicy) -> Iterator[datetime]:
             since = max(key.announced.values())
             due = (active.activated_at or active.created_at) + policy.rotate_every
             ordered = ring.promote is not None or key.kind != active.kind
-            yield (
-                since + policy.propagation_wait
-                if ordered
-                else max(due, since + policy.propagation_wait)
-            )
+            ready = since + policy.propagation_wait
+            yield opening(ring, policy, ready if ordered else max(due, ready), now)
     if active is not None and not ring.in_phase(Phase.PENDING, Phase.CREATING):
         due = (active.activated_at or active.created_at) + policy.rotate_every
         yield due - policy.creation_lead if policy.standby is Standby.JUST_IN_TIME else due

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from rotator.algorithms import Kind
+from rotator.windows import Windows
 
 ZERO: Final = timedelta(0)
 
@@ -32,6 +33,7 @@ PROTECTIVE: Final = (
 _CREATE_TIMEOUT: Final = timedelta(seconds=30)
 _SAME_CLOCK: Final = timedelta(milliseconds=100)
 _LONGEST_WRITE_WINDOW: Final = timedelta(seconds=60)
+_LONG_ABSENCE: Final = timedelta(days=30)
 
 
 class Standby(StrEnum):
@@ -65,6 +67,8 @@ class RotationPolicy:
     standby: Standby = Standby.ALWAYS
     allow_mixed_kty: bool = False
     first_run: str = "auto"
+    windows: Windows | None = None
+    """When a current key may be replaced; None: at any time."""
     observed_cache: timedelta = ZERO
     """The longest cache lifetime seen at a probe; stands in for `jwks_max_age + jwks_stale` if longer."""
 
@@ -104,6 +108,11 @@ class RotationPolicy:
     def overlap(self) -> int:
         """How many keys may be published at once when every key lives its full term."""
         return 4 + math.ceil(self.grace_wait / self.rotate_every)
+
+    @property
+    def longest_silence(self) -> timedelta:
+        """How old the latest date of a ring may be before a clock that nobody confirms is suspicious."""
+        return max(2 * self.rotate_every, _LONG_ABSENCE)
 
     @property
     def write_window(self) -> timedelta:

@@ -110,13 +110,15 @@ class Order:
     """Something an operator asked for, kept in the ring until done or taken back.
 
     `replaces` is the kid that an order to promote replaces; such an order is done once that key is no
-    longer the active one. `urgent` marks the part of a revocation that no hold stops (rule 6).
+    longer the active one. `urgent` marks the part of a revocation that no hold stops (rule 6), and
+    `ignore_windows` an order to promote that no change window holds up.
     """
 
     at: datetime
     reason: str = ""
     replaces: str | None = None
     urgent: bool = False
+    ignore_windows: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 

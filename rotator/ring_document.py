@@ -92,6 +92,7 @@ def _write_order(order: Order | None) -> dict[str, Any] | None:
         "reason": order.reason or None,
         "replaces": order.replaces,
         "urgent": order.urgent or None,
+        "ignore_windows": order.ignore_windows or None,
     }
     return {name: value for name, value in document.items() if value is not None}
 

@@ -211,6 +211,7 @@ class _Reader:
             reason=self.take(data, path, "reason", str, ""),
             replaces=self.take(data, path, "replaces", str, None),
             urgent=self.take(data, path, "urgent", bool, False),
+            ignore_windows=self.take(data, path, "ignore_windows", bool, False),
             extra=_unknown(data, _names(Order)),
         )
 

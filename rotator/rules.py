@@ -3,69 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.jwks import MAX_JWKS_BYTES, estimated_size
-from rotator.observed import Observed
-from rotator.policy import RotationPolicy, Standby
+from rotator.policy import Standby
 from rotator.ring import ADOPTION, ENDED, MAX_UNDESTROYED, Key, KeyRing, Phase
+from rotator.situation import Situation
 from rotator.step import Do, Reason, Step
 
 _BACKOFF: Final = timedelta(minutes=1)
 _LONGEST_BACKOFF: Final = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What every rule looks at; `policy` has the durations in force."""
-
-    ring: KeyRing
-    policy: RotationPolicy
-    now: datetime
-    observed: Observed
-
-    def wait(
-        self, reason: Reason, kid: str = "", due_at: datetime | None = None, detail: str = ""
-    ) -> Step:
-        """Return a wait that is as it should be."""
-        return Step(Do.WAIT, reason, kid, due_at, detail)
-
-    def blocked(self, reason: Reason, kid: str, due_at: datetime | None, detail: str) -> Step:
-        """Return a wait for something that has to be mended; overdue when its time has passed."""
-        late = due_at is not None and due_at <= self.now
-        return Step(Do.WAIT, reason, kid, due_at, detail, blocked=late)
-
-    @property
-    def urgent(self) -> bool:
-        """True while a revocation's follow-up is to be done: no hold stops it (rule 6)."""
-        return self.ring.promote is not None and self.ring.promote.urgent
-
-    @property
-    def held(self) -> bool:
-        """True when an operator's hold stops create, promote and retire (rule 7)."""
-        return self.ring.hold is not None
-
-    @property
-    def next_keys(self) -> tuple[Key, ...]:
-        """The pending keys of the wanted kind, the one announced longest first."""
-        pending = self.ring.in_phase(Phase.PENDING)
-        if self.ring.active is not None:
-            pending = tuple(key for key in pending if key.kind == self.policy.kind)
-        return tuple(sorted(pending, key=self._announced_first))
-
-    def _announced_first(self, key: Key) -> tuple[bool, datetime, str]:
-        since = self.announced_at(key)
-        return (since is None, since or key.created_at, key.kid)
-
-    def announced_at(self, key: Key) -> datetime | None:
-        """Since when a key has stood announced at everything this process looks at."""
-        return key.announced_at(name for name, _ in self.observed.announcing())
-
-    def due_at(self, active: Key) -> datetime:
-        """When the active key is to be replaced; counted from when it really became active (rule 5)."""
-        return (active.activated_at or active.created_at) + self.policy.rotate_every
 
 
 def clock(s: Situation) -> Iterator[Step]:
@@ -149,28 +97,36 @@ def promote(s: Situation) -> Iterator[Step]:
         yield from _promote_first(s, candidates)
         return
     reason, due = _promotion_wanted(s, active, candidates)
+    # Where a change window has to be waited for, nothing is late before it has come.
+    planned = s.opening(due)
     if not candidates:
         # Without a next key the old one goes on signing; creating one is another rule's business.
-        if due <= s.now:
-            yield s.blocked(Reason.NOT_ANNOUNCED, active.kid, due, "there is no next key yet")
+        if planned <= s.now:
+            yield s.blocked(Reason.NOT_ANNOUNCED, active.kid, planned, "there is no next key yet")
         return
     key = candidates[0]
     since = s.announced_at(key)
     if since is None:
         missing = ", ".join(s.observed.not_showing(key.kid)) or "nothing looked at"
-        yield s.blocked(Reason.NOT_ANNOUNCED, key.kid, due, f"not seen at {missing}")
+        yield s.blocked(Reason.NOT_ANNOUNCED, key.kid, planned, f"not seen at {missing}")
         return
     ready = since + s.policy.propagation_wait
-    detail = f"announced since {since:%Y-%m-%dT%H:%M:%SZ}{_held_too(s)}"
+    free = max(due, ready)
+    opens = s.opening(free)
+    detail = f"announced since {since:%Y-%m-%dT%H:%M:%SZ}{_windows_too(free, opens)}{_held_too(s)}"
     if s.now < ready and due <= ready:
         # Overdue, yet propagation is never shortened (rule 5).
-        overdue = reason is Reason.ROTATION_DUE and due <= s.now
-        yield Step(Do.WAIT, Reason.PROPAGATING, key.kid, ready, detail, blocked=overdue)
-        return
-    if s.now < due:
-        yield s.wait(Reason.NOT_DUE, key.kid, due, f"replaces {active.kid}; {detail}")
-        return
-    yield _promotion(s, key, reason, max(due, ready))
+        overdue = reason is Reason.ROTATION_DUE and planned <= s.now
+        yield Step(Do.WAIT, Reason.PROPAGATING, key.kid, opens, detail, blocked=overdue)
+    elif s.now < due:
+        yield s.wait(Reason.NOT_DUE, key.kid, opens, f"replaces {active.kid}; {detail}")
+    elif s.now < (to_come := s.opening(free, to_come=True)):
+        # Overdue where a window has passed in which it was not done.
+        why = f"a change window was missed: {opens:%Y-%m-%dT%H:%M:%SZ}; " if opens < to_come else ""
+        why += f"replaces {active.kid}, due since {free:%Y-%m-%dT%H:%M:%SZ}{_held_too(s)}"
+        yield Step(Do.WAIT, Reason.WINDOW_CLOSED, key.kid, to_come, why, blocked=opens < to_come)
+    else:
+        yield _promotion(s, key, reason, opens)
 
 
 def _promote_first(s: Situation, candidates: tuple[Key, ...]) -> Iterator[Step]:
@@ -285,6 +241,15 @@ def _creation_obstacle(s: Situation, reason: Reason) -> Step | None:
         detail = f"{count - 1} keys are published, {s.policy.max_keys} are allowed, one place is kept free"
         return s.blocked(Reason.FULL, "", s.now, detail)
     return None
+
+
+def _windows_too(free: datetime, opens: datetime) -> str:
+    """What to add to a wait for a date after which a change window has to be waited for."""
+    return (
+        f"; free to sign on {free:%Y-%m-%dT%H:%M:%SZ}, its change window opens later"
+        if opens > free
+        else ""
+    )
 
 
 def _held_too(s: Situation) -> str:

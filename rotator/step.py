@@ -48,6 +48,7 @@ class Reason(StrEnum):
     PROPAGATING = "propagating"
     NO_ANSWER = "no-answer"
     NOT_DUE = "not-due"
+    WINDOW_CLOSED = "window-closed"
     NOT_SUPERSEDED = "not-superseded"
     IN_GRACE = "in-grace"
     STILL_HELD = "still-held"

@@ -80,6 +80,7 @@ _COMING: Final[Mapping[Reason, _Coming]] = MappingProxyType(
             "look again", "go on with {key} once everything answers", "no answer", "due"
         ),
         Reason.NOT_DUE: _Coming("promote", "promote {key}", "not due yet"),
+        Reason.WINDOW_CLOSED: _Coming("promote", "promote {key}", "its change windows are closed"),
         Reason.NOT_SUPERSEDED: _Coming(
             "supersede", "supersede {key} at every signing target", "not replaced yet", "by"
         ),

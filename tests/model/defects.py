@@ -15,7 +15,7 @@ from rotator.reconcile.mend import Mender
 from rotator.reconcile.site import Memory
 from rotator.reconcile.view import View
 from rotator.ring import Key, KeyRing
-from rotator.rules import Situation
+from rotator.situation import Situation
 from tests.model import faulty_decisions as wrong
 from tests.model import faulty_ticks as faulty
 from tests.model import stories_of_keys as keys

@@ -12,7 +12,7 @@ from unittest import mock
 from rotator import evidence, rules
 from rotator.observed import DocumentKind, Observed
 from rotator.ring import Key, KeyRing, Phase
-from rotator.rules import Situation
+from rotator.situation import Situation
 from rotator.step import Do, Reason, Step
 from tests.model.patches import Patch, instead, together
 

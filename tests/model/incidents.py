@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from rotator import rules
 from rotator.policy import ZERO, RotationPolicy
 from rotator.reconcile import gather, mend, tick
-from rotator.rules import Situation
+from rotator.situation import Situation
 from tests.model import faulty_decisions as wrong
 from tests.model import faulty_ticks as faulty
 from tests.model import stories_of_keys as keys

@@ -16,6 +16,7 @@ from rotator.plan import next_deadline, next_step, waiting_for
 from rotator.policy import RotationPolicy, Standby
 from rotator.ring import ADOPTION, Key, KeyRing, Order, Phase, Protected
 from rotator.step import Do, Reason, Step
+from rotator.windows import Opening, Windows, jitter
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
 HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)
@@ -24,6 +25,9 @@ POLICY = RotationPolicy(KIND, token_ttl=HOUR, signer_lag=10 * MINUTE)
 JUST_IN_TIME = replace(POLICY, standby=Standby.JUST_IN_TIME)
 GRACE, PROPAGATION = POLICY.grace_wait, POLICY.propagation_wait
 JWKS, SIGNING = "file:jwks", "files:signing"
+IN_THE_MORNING = replace(POLICY, windows=Windows((Opening(tuple(range(7)), 8 * 60, 10 * 60),)))
+OWN_MOMENT = jitter("orders", 2 * HOUR - POLICY.write_window)
+MORNING = NOW + 8 * HOUR + OWN_MOMENT
 
 
 def key(kid: str, phase: Phase, **fields: object) -> Key:
@@ -271,6 +275,16 @@ ROWS = (
         due_at=NOW + 80 * DAY,
     ),
     Row(
+        Reason.WINDOW_CLOSED,
+        Do.WAIT,
+        ring(replace(DUE, activated_at=NOW - 90 * DAY), NEXT),
+        BOTH,
+        "next",
+        policy=IN_THE_MORNING,
+        due_at=MORNING,
+        told="due since 2030-06-01T00:00:00Z",
+    ),
+    Row(
         Reason.NOT_SUPERSEDED,
         Do.WAIT,
         ring(ACTIVE, NEXT, replace(OLD, superseded_at=None)),
@@ -416,6 +430,102 @@ def test_a_first_key_waits_where_verifiers_know_others() -> None:
         assert Do.PROMOTE not in [wait.do for wait in waits]
 
 
+DUE_NOW = key("now", Phase.ACTIVE, activated_at=NOW - 90 * DAY)
+
+
+def test_a_change_window_opens_for_each_key_set_at_its_own_moment() -> None:
+    """Not a microsecond too early, and until just before the end."""
+    there, instant = ring(DUE_NOW, NEXT), timedelta(microseconds=1)
+    assert timedelta(0) < OWN_MOMENT < HOUR
+    end = NOW + 10 * HOUR - IN_THE_MORNING.write_window
+    for at, expected in (
+        (MORNING - instant, Do.WAIT),
+        (MORNING, Do.PROMOTE),
+        (end - instant, Do.PROMOTE),
+        (end, Do.WAIT),
+    ):
+        assert next_step(there, IN_THE_MORNING, at, BOTH).do is expected, at
+
+
+def test_a_key_that_is_due_in_a_window_is_promoted_at_once() -> None:
+    """Its date is its own already."""
+    at = NOW + 8 * HOUR + MINUTE
+    there = ring(replace(DUE_NOW, activated_at=at - 90 * DAY), NEXT)
+    step = next_step(there, IN_THE_MORNING, at, BOTH)
+    assert (step.do, step.due_at) == (Do.PROMOTE, at)
+
+
+def test_overdue_is_what_missed_a_window() -> None:
+    """To wait for the first is as it should be; afterwards it says that a window is to blame."""
+    there = ring(DUE_NOW, NEXT)
+    step = next_step(there, IN_THE_MORNING, NOW + 7 * HOUR, BOTH)
+    assert (step.reason, step.blocked) == (Reason.WINDOW_CLOSED, False)
+    step = next_step(there, IN_THE_MORNING, NOW + 11 * HOUR, BOTH)
+    assert (step.reason, step.blocked, step.due_at) == (
+        Reason.WINDOW_CLOSED,
+        True,
+        MORNING + DAY,
+    )
+    assert "a change window was missed" in step.detail
+
+
+def test_nothing_is_late_before_its_window() -> None:
+    """What is still to be announced, or propagates, is overdue from its window on."""
+    unseen = ring(DUE_NOW, replace(NEXT, announced={}))
+    on_its_way = ring(DUE_NOW, replace(NEXT, announced={JWKS: NOW}))
+    for there, observed in ((unseen, seen("now")), (on_its_way, BOTH)):
+        assert not next_step(there, IN_THE_MORNING, NOW + 7 * HOUR, observed).blocked
+        assert next_step(there, IN_THE_MORNING, NOW + 9 * HOUR, observed).blocked
+    step = next_step(on_its_way, IN_THE_MORNING, NOW + HOUR, BOTH)
+    assert (step.reason, step.due_at) == (Reason.PROPAGATING, MORNING + DAY)
+    assert "its change window opens later" in step.detail
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        Order(NOW - HOUR, replaces="now", urgent=True),
+        Order(NOW - HOUR, replaces="now", ignore_windows=True),
+    ],
+    ids=["a revocation", "--ignore-windows"],
+)
+def test_what_no_window_holds_up(order: Order) -> None:
+    """An emergency never; an order when it says so."""
+    there = ring(ACTIVE, NEXT, promote=order)
+    assert next_step(there, IN_THE_MORNING, NOW, BOTH).do is Do.PROMOTE
+
+
+def test_an_order_and_a_new_kind_wait_for_a_window() -> None:
+    """Both are planned."""
+    ordered = ring(ACTIVE, NEXT, promote=Order(NOW - HOUR, replaces="now"))
+    other = ring(ACTIVE, replace(NEXT, algorithm="RS512"))
+    for there, policy in (
+        (ordered, IN_THE_MORNING),
+        (other, replace(IN_THE_MORNING, kind=OTHER)),
+    ):
+        step = next_step(there, policy, NOW, BOTH)
+        assert (step.reason, step.due_at) == (Reason.WINDOW_CLOSED, MORNING)
+    # An order for a key that is current no more exempts nothing.
+    stale = Order(NOW - HOUR, replaces="before", ignore_windows=True)
+    step = next_step(ring(DUE_NOW, NEXT, promote=stale), IN_THE_MORNING, NOW, BOTH)
+    assert step.reason is Reason.WINDOW_CLOSED
+
+
+def test_the_first_key_waits_for_no_window() -> None:
+    """Without it nobody can sign."""
+    there = ring(key("next", Phase.PENDING, announced={JWKS: NOW}))
+    assert next_step(there, IN_THE_MORNING, NOW, seen("next")).do is Do.PROMOTE
+
+
+def test_windows_hold_up_nothing_but_promotions() -> None:
+    """Keys are made, announced, retired and destroyed at any time."""
+    for row in ROWS:
+        if row.do not in (Do.WAIT, Do.PROMOTE):
+            policy = replace(row.policy, windows=IN_THE_MORNING.windows)
+            step = next_step(row.ring, policy, NOW, row.observed)
+            assert (step.do, step.reason) == (row.do, row.reason)
+
+
 DEADLINES = (
     ("nothing", ring(), POLICY, None),
     (
@@ -430,6 +540,18 @@ DEADLINES = (
         ring(DUE, replace(NEXT, announced={JWKS: NOW})),
         POLICY,
         NOW + PROPAGATION,
+    ),
+    (
+        "a next key that waits for a window",
+        ring(DUE_NOW, NEXT),
+        IN_THE_MORNING,
+        MORNING,
+    ),
+    (
+        "a next key that waits for its date, and then for a window",
+        ring(replace(ACTIVE, activated_at=NOW), NEXT),
+        IN_THE_MORNING,
+        MORNING + 90 * DAY,
     ),
     (
         "an ordered one",
