@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rotator.cli.options import shard_option
+from rotator.cli.reporting import FILE
 from rotator.cli.session import Session
 from rotator.errors import ConfigError
 
@@ -15,9 +17,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@FILE
 @shard_option
 @click.pass_obj
-def run(options: dict[str, Any]) -> int:
+def run(options: dict[str, Any], metrics_file: Path | None) -> int:
     """Rotate every key set when it is time, until SIGTERM or Ctrl-C.
 
     With `server:` configured it serves the JWKS too. Any number of replicas may run at once. SIGHUP, or
@@ -25,6 +28,7 @@ def run(options: dict[str, Any]) -> int:
     logged on stderr; `docs/events.md` lists the events.
     """
     from rotator.cli.session import load
+    from rotator.cli.watching import watched
     from rotator.daemon import run_daemon
     from rotator.shard import only
 
@@ -42,7 +46,8 @@ def run(options: dict[str, Any]) -> int:
         from rotator.logs import emit
 
         assembly.emit = emit
-        return run_daemon(assembly, read)
+        with watched(assembly, read, metrics_file) as seen:
+            return run_daemon(assembly, seen.load, state=seen.state, observer=seen.observer)
 
 
 def _make_state_dir(settings: Settings) -> None:

@@ -35,6 +35,11 @@ class Edge:
         """Where the server answers, None without one."""
         return self._server.url if self._server is not None else None
 
+    def serving(self) -> tuple[bool, int] | None:
+        """Return whether the server runs, and how often it was started again; None without one."""
+        server = self._server
+        return None if server is None else (server.pid is not None, server.restarts)
+
     def start(self) -> None:
         """Listen and serve, if a server is configured.
 

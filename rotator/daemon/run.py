@@ -73,6 +73,7 @@ def run_daemon(
                 state=state,
                 observer=observer,
             )
+            daemon.state.server = edge.serving
             parts = Parts(daemon, edge, lanes, waker, notifier, emit)
             reloader = Reloader(assembly, load, watch, parts)
             _say_started(assembly.settings, edge.url, emit, notifier)
@@ -106,6 +107,7 @@ class Pulse:
 
     def __call__(self) -> timedelta:
         """Feed the watchdog, look for a changed configuration, show the status."""
+        self._daemon.state.beat = time.monotonic()
         every = self._notifier.watchdog_every
         if every is not None and time.monotonic() - self._fed >= every.total_seconds() / 2:
             self._fed = time.monotonic()

@@ -7,7 +7,7 @@ secret.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -108,6 +108,10 @@ class Observer(Protocol):
         ...
 
 
+def _no_server() -> tuple[bool, int] | None:
+    return None
+
+
 class DaemonState:
     """What is known of the daemon and of each key set in its charge.
 
@@ -119,6 +123,10 @@ class DaemonState:
         self._lock = threading.Lock()
         self._key_sets: dict[str, KeySetState] = {}
         self.started_at = now
+        self.beat: float | None = None
+        """`time.monotonic()` when the main loop last came round; None before it first did."""
+        self.server: Callable[[], tuple[bool, int] | None] = _no_server
+        """Whether the built-in server runs, and how often it was started again; None without one."""
         self.reload = ReloadState(now)
         """Replaced whole by the daemon's main thread."""
 
