@@ -12,6 +12,7 @@ from rotator.errors import (
     RotatorError,
     StoreCorrupt,
     StoreError,
+    StoreUnavailable,
 )
 from rotator.fence import writing
 from rotator.keys import NewKey
@@ -149,11 +150,7 @@ def _new_key(view: View) -> str:
     swapped_at, window = site.clock.elapsed(), view.policy_window
     with writing(lambda: site.clock.elapsed() - swapped_at <= window):
         site.material.put(key.locator, key.kid, new.material)
-    if not self_test(view, key):
-        raise StoreCorrupt(
-            f"the material of a new key of key set {site.key_set} does not read back as written",
-            hint="the store cannot be relied on; nothing was revoked yet",
-        )
+    _must_read_back(view, key)
     return new.kid
 
 
@@ -165,13 +162,35 @@ def _new_key_unrecorded(view: View) -> str:
     at = view.date()
     key = Key(new.kid, kind.algorithm, kind.size, Phase.PENDING, locator, at, new.public, new.check)
     key = replace(key, pending_at=at)
-    if not self_test(view, key):
-        raise StoreCorrupt(
-            f"the material of a new key of key set {site.key_set} does not read back as written",
-            hint="the store cannot be relied on",
-        )
+    try:
+        _must_read_back(view, key)
+    except StoreError:
+        with contextlib.suppress(StoreError):
+            site.material.destroy(locator, new.kid)  # no ring knows of it
+        raise
     view.ring = view.ring.with_key(key)
     return new.kid
+
+
+def _must_read_back(view: View, key: Key) -> None:
+    """Test the material that was just put.
+
+    Raises:
+        StoreUnavailable: it is not to be seen yet; nothing was revoked.
+        StoreCorrupt: it is not what was put.
+    """
+    if self_test(view, key):
+        return
+    what = f"the material of a new key of key set {view.site.key_set}"
+    if key.locator is None or view.site.material.get(key.locator, key.kid) is None:
+        raise StoreUnavailable(
+            f"{what} is not to be found right after it was put",
+            hint="nothing was revoked yet; give the same command again",
+        )
+    raise StoreCorrupt(
+        f"{what} does not read back as written",
+        hint="the store cannot be relied on; nothing was revoked yet",
+    )
 
 
 def _put_somewhere(view: View, new: NewKey) -> str:

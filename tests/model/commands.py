@@ -8,6 +8,7 @@ from rotator import operations
 from rotator.errors import RotatorError
 from rotator.observed import DocumentKind
 from rotator.reconcile.tick import tick
+from rotator.rehearsal.pauses import Crash
 from rotator.rehearsal.walls import Fault
 from rotator.rehearsal.world import Process
 from rotator.ring import Phase
@@ -72,7 +73,10 @@ def an_emergency(scene: Scene, rng: random.Random) -> None:
     watch.urgent = True
     watch.restoring = not watch.ring.published  # with nothing to revoke, its key comes from nowhere
     try:
-        command(scene, lambda site: operations.emergency(site, "model"), rng)
+        answer = command(scene, lambda site: operations.emergency(site, "model"), rng)
+        # The same when the ring that lagging reads show is older than the targets: it cannot be trusted.
+        stale = scene.world.store.fault is Fault.STALE
+        watch.lossy = watch.lossy or (stale and isinstance(answer, Crash))
     finally:
         watch.restoring = watch.urgent = False
 

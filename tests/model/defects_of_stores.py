@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from rotator.reconcile import steps
 from rotator.rehearsal import elsewhere
 from rotator.rehearsal.labels import LabelStore, LabelWay
@@ -15,6 +17,8 @@ from tests.model import stories_of_time as time
 from tests.model import stories_of_writers as writers
 from tests.model.patches import Defect, instead, together
 
+# `rotator.operations.emergency` is the operation; this is its module.
+_EMERGENCY = import_module("rotator.operations.emergency")
 _EVER = instead(elsewhere, "still_time", lambda: None)
 
 LABELS: tuple[Defect, ...] = (
@@ -51,6 +55,16 @@ LABELS: tuple[Defect, ...] = (
         "labels",
         _EVER,
         writers.a_swap_long_after_its_load,
+        "labels",
+    ),
+)
+
+EMERGENCIES: tuple[Defect, ...] = (
+    Defect(
+        "an emergency that gives up leaves the key that it made",
+        "rule 6",
+        instead(_EMERGENCY, "_must_read_back", faulty.unread_and_left),
+        stores.an_emergency_while_reads_lag,
         "labels",
     ),
 )
@@ -149,4 +163,4 @@ MIRRORS: tuple[Defect, ...] = (
     ),
 )
 
-STORES = (*SWALLOWING, *MIRRORS, *LABELS, *NUMBERS, *VOIDS)
+STORES = (*EMERGENCIES, *SWALLOWING, *MIRRORS, *LABELS, *NUMBERS, *VOIDS)

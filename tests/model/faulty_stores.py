@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from rotator.errors import Conflict
+from rotator.errors import Conflict, UsageError
+from rotator.reconcile.steps import self_test
+from rotator.reconcile.view import View
 from rotator.rehearsal.labels import LabelStore, LabelWay
 from rotator.rehearsal.numbers import NumberStore, NumberWay
 from rotator.rehearsal.objects import Kept, Refused, Value
 from rotator.rehearsal.voids import Entry, Variable, VoidWay
+from rotator.ring import Key
 
 _FLIP = LabelStore.flip
 
@@ -86,3 +89,9 @@ def nothing_where_nothing_is(way: VoidWay, name: str, kid: str, nonce: str) -> b
     if not any(isinstance(entry.value, Kept) and entry.value.kid == kid for _, entry in held):
         return True
     return _WRITE_OVER(way, name, kid, nonce)
+
+
+def unread_and_left(view: View, key: Key) -> None:
+    """Refuse with what the caller does not clear up after."""
+    if not self_test(view, key):
+        raise UsageError("the material does not read back as written")

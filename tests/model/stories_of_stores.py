@@ -187,3 +187,21 @@ def a_store_that_swallows_material() -> None:
     it.run(seconds(1800))
     if it.world.keys.made > 6:
         it.world.promise.broken(f"{it.world.keys.made} keys were made in half an hour")
+
+
+def an_emergency_while_reads_lag() -> None:
+    """The store leaked, and reads show an older ring than the targets: whatever comes of it, nothing lies about."""
+    it = stage(replace(tight_policy(), max_keys=9))
+    it.signs(1)
+    it.next_deadline()
+    it.world.advance(2 * it.policy.clock_skew)
+    it.world.store.fault = Fault.STALE
+    it.fast.run(tick)
+    it.slow.run(lambda site: operations.emergency(site, "leaked"))
+    it.world.check()
+    it.world.heal()
+    leaked = {key.kid for key in it.world.ring.published}
+    it.slow.run(lambda site: operations.emergency(site, "leaked"))
+    it.settle()
+    if leaked & {key.kid for key in it.world.ring.published}:
+        it.world.promise.broken("the same command again does not end the emergency")
