@@ -186,10 +186,11 @@ class Session:
 
 
 def load(options: Mapping[str, Any]) -> Settings:
-    """Read the configuration that the options name. Raises ConfigError."""
+    """Read the configuration that the options name; `unsafe` among them is for `rehearse` alone. Raises ConfigError."""
     from rotator.settings import load_settings
 
-    return load_settings(options.get("config"), os.environ)
+    unsafe = bool(options.get("unsafe"))
+    return load_settings(options.get("config"), os.environ, unsafe=unsafe)
 
 
 def worst(codes: Sequence[int]) -> int:

@@ -19,7 +19,7 @@ from rotator.reconcile.site import Outcome
 from rotator.reconcile.tick import tick
 from rotator.rehearsal.clocks import START, Host
 from rotator.rehearsal.pauses import Crash
-from rotator.rehearsal.simulate_cast import Cast, Replica
+from rotator.rehearsal.simulate_cast import ELSEWHERE, Cast, Replica
 from rotator.rehearsal.simulate_record import Record
 from rotator.rehearsal.simulate_tally import Tally
 from rotator.rehearsal.simulate_weather import Weather
@@ -68,6 +68,7 @@ class Rehearsal:
         kind = _KIND_OF_STORE.get(cast.backend, "plain")
         self.world = Named(cast.key_set, cast.policy, self.rng.getrandbits(32), kind)
         self.world.watch.policy = told
+        self.world.store.witness = kind != "plain"  # a server elsewhere says what the time is
         self.world.watch.max_keys = told.max_keys
         self.record = Record(self.world.true)
         self.tally = Tally(self.world.true, cast.backend)
@@ -117,11 +118,11 @@ class Rehearsal:
         cast, world = self.cast, self.world
         homes: dict[str, AnyStore | None] = {"own": world.store, "other": world.mirror}
         for spot in cast.spots:
-            place = world.place(spot.name, spot.kind, home=homes.get(spot.store))
-            if spot.name in cast.probed:
-                place.true = world.true
+            world.place(spot.name, spot.kind, home=homes.get(spot.store))
         if cast.servers:
-            world.follower("a server elsewhere")
+            world.follower(ELSEWHERE)
+        for name in cast.probed:
+            world.places[name].true = world.true
         judged = world.promise.place_changed
         for place in world.places.values():
             place.changed = lambda place: self._changed(judged, place)
@@ -225,7 +226,9 @@ class Rehearsal:
             if replica.work is not None:
                 replica.goes_on_at = now + replica.paused_for
             return
-        crash_at, replica.crash_at = replica.crash_at, None
+        crash_at = None
+        if not replica.ill:  # begun anew, it would not know that its clock leapt
+            crash_at, replica.crash_at = replica.crash_at, None
         ended = replica.run(tick, crash_at=crash_at)
         if isinstance(ended, Crash):
             replica.in_a_row = replica.failures = 0

