@@ -172,7 +172,7 @@ class Daemon:
             if charge.since is not None and elapsed - charge.since > _STUCK:
                 voice.stuck(self._emit, charge.site, charge.said, elapsed - charge.since)
         if elapsed - self._status_at >= _STATUS:
-            self._status_at = elapsed
+            self._status_at = elapsed - (elapsed - self._status_at) % _STATUS
             self.said = voice.status(self._emit, self.state, now)
 
     def _set_alarm(self) -> timedelta:
