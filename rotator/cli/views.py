@@ -69,6 +69,7 @@ def order_view(order: Order | None) -> dict[str, Any] | None:
         "reason": order.reason or None,
         "replaces": order.replaces,
         "urgent": order.urgent,
+        "ignore_windows": order.ignore_windows,
     }
 
 

@@ -22,6 +22,7 @@ from rotator.settings.models import (
     PublishFile,
     PublishStore,
 )
+from rotator.settings.modes import mode_faults
 from rotator.settings.result import (
     DeliverSettings,
     DocumentSettings,
@@ -31,6 +32,7 @@ from rotator.settings.result import (
     StoreSettings,
 )
 from rotator.stores import DocumentKind
+from rotator.window_contract import unmet
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ class Checked:
         self._target_stores()
         if not self._cut & {"algorithm", "deliver", "publish", "probes"}:
             self._targets(policy.kind)
-        self._modes()
+        for path, text in mode_faults(self._model):
+            self.fault(path, text)
         return KeySetSettings(
             name=self.name,
             policy=self._context.policies.setdefault(policy, policy),
@@ -153,12 +156,14 @@ class Checked:
                 # So that the rest can be checked; nothing with a fault is ever used.
                 self._unsound.add(name)
                 values[name] = ZERO
+        windows = self._value("windows")
         if "standby" in values:
             values["standby"] = Standby(values["standby"])
         before = RotationPolicy(
             kind=kind,
             allow_mixed_kty=self._value("allow_mixed_kty"),
             first_run=self._value("first_run"),
+            windows=windows.windows() if windows is not None else None,
             **values,
         )
         policy = apply_profiles(before, verifiers)
@@ -190,6 +195,9 @@ class Checked:
                     f" (`{name}` is {shown} because of the verifier profile `{self.changed[name]}`)"
                 )
             self.fault(("policy", violation.field), text)
+        if not (self._unsound or "windows" in self._cut):
+            for item in unmet(policy):
+                self.fault(("windows", *item.path), item.text)
 
     def _store(self) -> str:
         stores, name = self._context.stores, self._value("store")
@@ -261,30 +269,6 @@ class Checked:
                 ("publish",),
                 "there is nothing to look at: no `publish`, no `probes`, no `server`; without one, nobody knows whether verifiers have the key",
             )
-
-    def _modes(self) -> None:
-        for position, item in enumerate(self._model.deliver):
-            if isinstance(item, DeliverStore) or item.mode is None:
-                continue
-            at = ("deliver", position, "mode")
-            if item.mode & 0o7:
-                self.fault(
-                    at,
-                    f"'{item.mode:04o}' would let every user of this host at the keys; write '{item.mode & 0o770:04o}'",
-                )
-            elif item.mode & 0o600 != 0o600:
-                self.fault(
-                    at,
-                    f"'{item.mode:04o}' would lock out rotator itself; write '{item.mode | 0o600:04o}'",
-                )
-        for position, target in enumerate(self._model.publish):
-            if isinstance(target, PublishStore) or target.mode is None:
-                continue
-            if target.mode & 0o600 != 0o600:
-                self.fault(
-                    ("publish", position, "mode"),
-                    f"'{target.mode:04o}' would lock out rotator itself; write '{target.mode | 0o600:04o}'",
-                )
 
 
 def _required(name: str) -> str:

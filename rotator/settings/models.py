@@ -26,9 +26,9 @@ from rotator.settings.values import (
     Text,
     Url,
 )
+from rotator.settings.windows import Windows
 
 LATER: Final = {
-    "windows": "maintenance windows",
     "notify": "notifications",
 }
 """Keys that the design names and this version does not have."""
@@ -118,6 +118,10 @@ class Shared(Model):
     first_run: Literal["auto", "operator"] = Field(
         "auto",
         description="Whether a first run is recognised, or only ordered by `rotate --first-run`.",
+    )
+    windows: Windows | None = Field(
+        None,
+        description="Change windows: when current keys may be replaced. A key set's own replace those of `defaults` as a whole; `{}` is at any time.",
     )
     policy: Policy = Field(default_factory=Policy, description="Durations.")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from rotator.policy import format_duration
 from rotator.profiles import FOREVER, PROFILES
-from rotator.settings import models
+from rotator.settings import models, windows
 from rotator.settings.locations import models_in
 from rotator.settings.values import in_seconds
 from rotator.stores import backend_names, find_backend
@@ -22,6 +22,9 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("`defaults`", "defaults.", models.Defaults),
     ("A key set", "key_sets.NAME.", models.KeySet),
     ("`policy`, of `defaults` and of a key set", "policy.", models.Policy),
+    ("`windows`, of `defaults` and of a key set", "windows.", windows.Windows),
+    ("An entry of `windows.open`", "windows.open[].", windows.Opening),
+    ("An entry of `windows.freezes`", "windows.freezes[].", windows.Freeze),
     ("An entry of `deliver` with `to: files`", "deliver[].", models.DeliverFiles),
     ("An entry of `deliver` with `to: store`", "deliver[].", models.DeliverStore),
     ("An entry of `publish` with `to: file`", "publish[].", models.PublishFile),

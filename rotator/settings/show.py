@@ -16,6 +16,7 @@ from rotator.settings.faults import Path as KeyPath
 from rotator.settings.load import Loader, Origin
 from rotator.settings.result import KeySetSettings, Settings, StoreSettings
 from rotator.settings.values import in_seconds
+from rotator.settings.windows import windows_shown
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -24,7 +25,9 @@ FORMAT: Final = "rotator.config/1"
 HIDDEN: Final = "**********"
 _PLAIN: Final = (str, int, float, bool, Path)
 _HIDDEN_WORDS: Final = ("password", "secret", "token", "credential", "api_key", "private")
-_POLICY_ELSEWHERE: Final = frozenset({"kind", "allow_mixed_kty", "first_run", "observed_cache"})
+_POLICY_ELSEWHERE: Final = frozenset(
+    {"kind", "allow_mixed_kty", "first_run", "windows", "observed_cache"}
+)
 
 
 class Resolved:
@@ -111,6 +114,9 @@ class Resolved:
         yield (*base, "verifiers"), list(key_set.verifiers), where("verifiers")
         yield (*base, "allow_mixed_kty"), policy.allow_mixed_kty, where("allow_mixed_kty")
         yield (*base, "first_run"), policy.first_run, where("first_run")
+        for path, value in windows_shown(policy.windows):
+            at: KeyPath = ("windows", *path)
+            yield (*base, *at), value, where(*at)
         yield from self._policy(key_set, base, origin)
         for kind, number, value in _targets(key_set):
             for name, shown in value.items():

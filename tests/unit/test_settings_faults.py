@@ -162,7 +162,7 @@ def test_all_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "at", "said"),
     [
-        ("windows: [x]", "windows", "this version has no maintenance windows; remove the key"),
+        ("windows: [x]", "windows", "must be a mapping of keys to values, not a list"),
         ("polcy: {}", "polcy", "did you mean `policy`?"),
         ("policy: []", "policy", "must be a mapping"),
         ("policy: {max_keys: many}", "policy.max_keys", "must be a whole number, not 'many'"),

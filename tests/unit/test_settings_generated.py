@@ -183,7 +183,7 @@ def test_models_and_policy_agree() -> None:
         assert name in known
         if name not in {"token_ttl", "signer_lag"}:
             assert field.default == known[name], name
-    elsewhere = {"kind", "allow_mixed_kty", "first_run", "observed_cache"}
+    elsewhere = {"kind", "allow_mixed_kty", "first_run", "windows", "observed_cache"}
     assert set(models.Policy.model_fields) == set(known) - elsewhere
 
 
