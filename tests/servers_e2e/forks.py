@@ -65,7 +65,7 @@ def _import_everything() -> None:
         *_SDKS,
     ):
         importlib.import_module(name)
-    skipped = ("__main__", "rotator.testing", "rotator.daemon", "rotator.server")
+    skipped = ("__main__", "rotator.testing", "rotator.daemon", "rotator.server", "rotator.admin")
     for name in ("rotator", *BACKENDS):
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
