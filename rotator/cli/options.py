@@ -49,7 +49,7 @@ def shard_option(command: Any) -> Any:
         expose_value=False,
         callback=_remember,
         default=None,
-        help="Of all key sets only part I of N, from 0/N (else ROTATOR_SHARD).",
+        help="Only part I of N, from 0/N (else ROTATOR_SHARD).",
     )
     return decorate(command)
 

@@ -23,10 +23,10 @@ FILE: Final = click.option(
     "--metrics-file",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Write metrics there, for node_exporter's textfile collector.",
+    help="Write metrics for a textfile collector.",
 )
 PUSH: Final = click.option(
-    "--pushgateway", metavar="URL", help="Push metrics to this Prometheus Pushgateway."
+    "--pushgateway", metavar="URL", help="Push metrics to a Prometheus Pushgateway."
 )
 
 

@@ -12,10 +12,12 @@ from rotator.cli.options import add_common
 # Name -> one line for `rotator --help`, so that help needs no import either.
 COMMANDS: Final[dict[str, str]] = {
     "init": "Write a commented configuration.",
-    "check": "Check configuration, stores, targets, clocks; change nothing.",
-    "plan": "Show the next steps with their reasons, and a calendar.",
+    "check": "Check configuration, stores, targets; change nothing.",
+    "plan": "Show the next steps and a calendar; simulate years of it.",
+    "rehearse": "Run the configuration through years of simulated time.",
     "rotate": "Do all that is due now, once.",
-    "due": "Tell by the exit code whether anything is due.",
+    "due": "Tell by the exit code what is due, or how the daemon is.",
+    "healthcheck": "Ask a running daemon how it is.",
     "run": "Run as a daemon, with the HTTP server when configured.",
     "serve": "Serve the JWKS over HTTP; rotate nothing.",
     "status": "Show the keys, the orders, and what is waited for.",
@@ -39,7 +41,7 @@ COMMANDS: Final[dict[str, str]] = {
 _MODULES: Final = {"release": "hold", "unpin": "pin"}
 
 # Commands that stand on the line of another in `rotator --help`, which fits one screen.
-_WITH: Final = {"hold": "release", "pin": "unpin"}
+_WITH: Final = {"plan": "rehearse", "due": "healthcheck", "hold": "release", "pin": "unpin"}
 
 _OPTIONS: Final = """\
 Options, before or after a command; `rotator COMMAND --help` shows its own:
@@ -84,7 +86,7 @@ class LazyGroup(click.Group):
         for name, line in COMMANDS.items():
             if name not in _WITH.values():
                 both = f"{name}, {_WITH[name]}" if name in _WITH else name
-                formatter.write(f"  {both:<15}{line}\n")
+                formatter.write(f"  {both:<19}{line}\n")
         formatter.write(_OPTIONS)
 
 

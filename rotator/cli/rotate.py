@@ -23,7 +23,7 @@ FORMAT: Final = "rotator.rotate/1"
     "--now",
     "replaced",
     metavar="[=KID]",
-    help="Replace the current key, or KID if still current, once the next one has propagated.",
+    help="Replace the current key, or KID, as soon as that is safe.",
 )
 @click.option(
     "--emergency", is_flag=True, help="The store leaked: revoke every key, make new ones."
@@ -40,8 +40,7 @@ FORMAT: Final = "rotator.rotate/1"
 def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -> int:
     """Do all that is due now, once, for the key sets named or for all.
 
-    Creates, announces, promotes, delivers, retires and destroys what has its time, and mends
-    targets. Any number of runs at any time is harmless.
+    Steps of keys' lives, and targets to mend. Any number of runs is harmless.
     """
     replaced, emergency = said["replaced"], said["emergency"]
     if emergency and (replaced is not None or said["first_run"]):
