@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from threading import Event
+from typing import Final
 
 from rotator.atomic import LIMIT, translating
 from rotator.errors import StoreUnavailable
@@ -16,12 +17,11 @@ from rotator.publication.file import FilePublication
 from rotator.publication.sidecar import digest_of
 from rotator.stores import Document, DocumentKind, Sight, VersionToken
 
-if TYPE_CHECKING:
-    import urllib3
-
 _LOOKS: Final = (
     2  # a file that is replaced between the look and the request shows on the second try
 )
+_SETTLE: Final = 0.01  # seconds between the two: the server looks at its files once a millisecond
+_PAUSE: Final = Event()  # never set
 _HINT: Final = "it is restarted when it ended; see the log for `server.died`"
 
 KEY_SET_HEADER: Final = "Rotator-Key-Set"
@@ -53,7 +53,7 @@ class ServerPublication:
     """The JWKS of one key set, served by this process's own server.
 
     Args:
-        url: the server's address from this machine, such as `http://127.0.0.1:8080`.
+        url: the server's address from this machine, such as `http://127.0.0.1:8080` or `unix:/run/jwks.sock`.
         public_dir: the directory that the server serves; created with its parents when missing, 0755.
         key_set: the key set; it is looked at under `/KEY_SET/jwks.json`.
         timeout: seconds for the connection, and for each read.
@@ -66,7 +66,9 @@ class ServerPublication:
 
     def __init__(self, url: str, public_dir: Path, key_set: str, *, timeout: float = 5.0) -> None:
         self.key_set = key_set
-        self._url = f"{url.rstrip('/')}/{key_set}/jwks.json"
+        self._url = url.rstrip("/")
+        self._path = f"/{key_set}/jwks.json"
+        self._shown = f"{self._url}{self._path}"
         self._public_dir = public_dir
         self._file = FilePublication(public_file(public_dir, key_set), key_set)
         self._timeout = timeout
@@ -82,7 +84,9 @@ class ServerPublication:
             StoreUnavailable: the server does not answer, or not like ours.
             StoreDenied, StoreCorrupt: the file cannot be read (see `FilePublication.look`).
         """
-        for _ in range(_LOOKS):
+        for once_more in range(_LOOKS):
+            if once_more:
+                _PAUSE.wait(_SETTLE)
             self._ensure_public_dir()
             answer = self._ask()
             file = self._file.look()
@@ -91,7 +95,7 @@ class ServerPublication:
                 return sight
         if sight is None:
             raise StoreUnavailable(
-                f"{self._url} answered {answer.status}, which does not fit the file {self._file.path}",
+                f"{self._shown} answered {answer.status}, which does not fit the file {self._file.path}",
                 hint="another program, or a server with another configuration, listens there",
             )
         return sight
@@ -111,41 +115,25 @@ class ServerPublication:
             self._public_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
 
     def _ask(self) -> _Answer:
-        import urllib3
+        from http.client import HTTPException
 
-        # A connection of its own each time: ten thousand key sets must not hold as many connections.
-        headers = {"Accept": "application/jwk-set+json", "Connection": "close"}
+        from rotator.publication.own import ask
+
         try:
-            response = urllib3.request(
-                "GET",
-                self._url,
-                headers=headers,
-                timeout=self._timeout,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-            try:
-                return _read(response)
-            finally:
-                response.release_conn()
-                response.close()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            answer = ask(self._url, self._path, timeout=self._timeout)
+        except (HTTPException, OSError) as error:
             raise StoreUnavailable(
-                f"our own server does not answer at {self._url}: {type(error).__name__}", hint=_HINT
+                f"our own server does not answer at {self._shown}: {type(error).__name__}",
+                hint=_HINT,
             ) from error
-
-
-def _read(response: urllib3.BaseHTTPResponse) -> _Answer:
-    body = response.read(LIMIT + 1)
-    revision = response.headers.get(REVISION_HEADER, "")
-    return _Answer(
-        status=response.status,
-        state=response.headers.get(DOCUMENT_HEADER, ""),
-        key_set=response.headers.get(KEY_SET_HEADER),
-        revision=int(revision) if revision.isascii() and revision.isdigit() else None,
-        body=body,
-    )
+        revision = answer.headers.get(REVISION_HEADER, "")
+        return _Answer(
+            status=answer.status,
+            state=answer.headers.get(DOCUMENT_HEADER, ""),
+            key_set=answer.headers.get(KEY_SET_HEADER),
+            revision=int(revision) if revision.isascii() and revision.isdigit() else None,
+            body=answer.body,
+        )
 
 
 def _compare(answer: _Answer, file: Sight) -> Sight | None:

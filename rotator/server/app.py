@@ -11,13 +11,23 @@ from rotator.publication.server import (
     UNREADABLE,
     public_file,
 )
-from rotator.server.served import Headers, Page, Report, Served, ServedTogether
-from rotator.server.site import HEALTH, READY, Site
+from rotator.server.discovery import Discovered
+from rotator.server.served import (
+    MEDIA_TYPE,
+    PLAIN_JSON,
+    Headers,
+    Page,
+    Report,
+    Served,
+    ServedTogether,
+)
+from rotator.server.site import HEALTH, READY, WELL_KNOWN, Site
 
 if TYPE_CHECKING:
     from granian.rsgi import Scope
 
 _LISTED: Final = 100  # key sets named in one answer of /readyz
+_CLOSE: Final = [("connection", "close")]
 
 _PLAIN: Final[Headers] = [
     ("content-type", "application/json"),
@@ -26,6 +36,19 @@ _PLAIN: Final[Headers] = [
     ("x-content-type-options", "nosniff"),
     ("server", "rotator"),
 ]
+# A page in a browser that asks with a header of its own, such as If-None-Match, asks first whether it may
+# (Fetch, "CORS-preflight fetch"). Everything here is public, and nothing depends on who asks.
+_PREFLIGHT: Final[Headers] = [
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET, HEAD"),
+    ("access-control-allow-headers", "*"),
+    ("access-control-max-age", "86400"),
+    ("allow", "GET, HEAD, OPTIONS"),
+    ("cache-control", "no-store"),
+    ("server", "rotator"),
+]
+
+_Served = Served | ServedTogether | Discovered
 
 
 class App:
@@ -36,74 +59,135 @@ class App:
     """
 
     def __init__(self, site: Site, report: Report) -> None:
+        self.leaving = False
+        """Whether each answer tells its client to close the connection, for this process is about to end."""
+        self.answered = 0
+        """How many requests were answered: a sign of life."""
         self._served = {
-            key_set: Served(public_file(site.public_dir, key_set), key_set, report)
+            key_set: Served(
+                public_file(site.public_dir, key_set),
+                key_set,
+                report,
+                PLAIN_JSON if key_set in site.json else MEDIA_TYPE,
+            )
             for key_set in site.key_sets
         }
-        self._pages: dict[str, Served | ServedTogether] = {
+        self._pages: dict[str, _Served] = {
             path: self._served[key_set] for path, key_set in site.paths()
         }
         for path, key_sets in site.combine.items():
             parts = {key_set: self._served[key_set] for key_set in key_sets}
             self._pages[path] = ServedTogether(path, parts, report)
+        self._hosted: dict[tuple[str, str], _Served] = {}
+        self._add_discoveries(site)
         for served in self._pages.values():
-            served.refresh()
+            served.fresh()
+
+    def _add_discoveries(self, site: Site) -> None:
+        for item in site.discoveries():
+            served = self._served[item.key_set]
+            if item.host is None:
+                self._pages.setdefault(item.path, Discovered(item, served))
+            else:
+                self._hosted[item.host, item.path] = Discovered(item, served)
+                if WELL_KNOWN not in site.combine:
+                    self._hosted[item.host, WELL_KNOWN] = served
+        self._paths_by_host = {path for _, path in self._hosted}
 
     async def __rsgi__(self, scope: Scope, proto: Any) -> None:
-        """Answer one request."""
-        if scope.proto != "http":
-            proto.close(None)
-            return
-        served = self._pages.get(scope.path)
-        method = scope.method
-        if method not in {"GET", "HEAD"}:
-            self._answer_other(scope.path, proto)
-        elif served is None:
-            self._answer_health(scope.path, method, proto)
-        else:
-            page = served.refresh()
-            if page is None:
-                _say_none(served, method, proto)
-            elif _unchanged(page, scope):
-                proto.response_empty(304, page.unmodified)
-            elif method == "HEAD":
-                proto.response_empty(200, page.full)
-            else:
-                proto.response_bytes(200, page.full, page.body)
+        """Answer one request, as granian's own scheduler calls it."""
+        self.answer(scope, proto)
 
-    def _answer_other(self, path: str, proto: Any) -> None:
-        if path in self._pages or path in {HEALTH, READY}:
-            _say(proto, "GET", 405, {"error": "only GET and HEAD"}, [("allow", "GET, HEAD")])
+    def answer(self, scope: Scope, proto: Any) -> None:
+        """Answer one request. Never waits for anything, so no event loop has to be asked."""
+        self.answered += 1
+        path, method = scope.path, scope.method
+        served = self._pages.get(path)
+        if path in self._paths_by_host:
+            served = self._hosted.get((_host(scope), path), served)
+        if method != "GET" and method != "HEAD":  # noqa: PLR1714 - measured: a set costs more
+            self._answer_other(
+                method, known=served is not None or path in {HEALTH, READY}, to=proto
+            )
+        elif served is None:
+            self._answer_health(path, method, proto)
+        elif (page := served.fresh()) is None:
+            self._say_none(served, method, proto)
+        elif _unchanged(page, scope):
+            proto.response_empty(304, self._last(page.unmodified))
+        elif method == "HEAD":
+            proto.response_empty(200, self._last(page.full))
         else:
-            _say(proto, "GET", 404, {"error": "not found"})
+            proto.response_bytes(200, self._last(page.full), page.body)
+
+    def _last(self, headers: Headers) -> Headers:
+        return headers + _CLOSE if self.leaving else headers
+
+    def _answer_other(self, method: str, *, known: bool, to: Any) -> None:
+        if not known:
+            self._say(to, "GET", 404, {"error": "not found"})
+        elif method == "OPTIONS":
+            to.response_empty(204, self._last(_PREFLIGHT))
+        else:
+            allow = [("allow", "GET, HEAD, OPTIONS")]
+            self._say(to, "GET", 405, {"error": "only GET, HEAD and OPTIONS"}, allow)
 
     def _answer_health(self, path: str, method: str, proto: Any) -> None:
         if path == HEALTH:
-            _say(proto, method, 200, {"alive": True})
+            self._say(proto, method, 200, {"alive": True})
         elif path == READY:
             lacking = sorted(self._lacking())
             members: dict[str, Any] = {"ready": not lacking, "key_sets": len(self._served)}
             if lacking:
                 members |= {"lacking": len(lacking), "without_document": lacking[:_LISTED]}
-            _say(proto, method, 503 if lacking else 200, members)
+            self._say(proto, method, 503 if lacking else 200, members)
         else:
-            _say(proto, method, 404, {"error": "not found"})
+            self._say(proto, method, 404, {"error": "not found"})
 
     def _lacking(self) -> list[str]:
         """Return the key sets, and combined paths, without a document; a last good one is one."""
         names = [
             name
             for name, served in self._served.items()
-            if served.page is None and served.refresh() is None
+            if served.page is None and served.fresh() is None
         ]
         together = [
             path
             for path, served in self._pages.items()
-            if isinstance(served, ServedTogether)
-            and served.page is None
-            and served.refresh() is None
+            if isinstance(served, ServedTogether) and served.page is None and served.fresh() is None
         ]
         return names + together
+
+    def _say_none(self, served: _Served, method: str, proto: Any) -> None:
+        if served.fault:
+            # Not a 404: whoever looks must not take a file that cannot be served for "nothing there".
+            # Why is for the log: it may name paths of this host.
+            extra = [(DOCUMENT_HEADER.lower(), UNREADABLE), ("retry-after", "1")]
+            self._say(proto, method, 503, {"error": "no document to serve"}, extra)
+        else:
+            extra = [(DOCUMENT_HEADER.lower(), NO_DOCUMENT)]
+            self._say(proto, method, 404, {"error": "no document yet"}, extra)
+
+    def _say(
+        self,
+        proto: Any,
+        method: str,
+        status: int,
+        members: dict[str, Any],
+        extra: Headers | None = None,
+    ) -> None:
+        body = json.dumps(members).encode() + b"\n"
+        headers = self._last([*_PLAIN, ("content-length", str(len(body))), *(extra or [])])
+        if method == "HEAD":
+            proto.response_empty(status, headers)
+        else:
+            proto.response_bytes(status, headers, body)
+
+
+def _host(scope: Scope) -> str:
+    """Return what the client calls this host, as `Discovery.host` is written; X-Forwarded-Host is not read."""
+    named = scope.authority or scope.headers.get("host") or ""
+    return str(named).lower()
 
 
 def _unchanged(page: Page, scope: Scope) -> bool:
@@ -112,33 +196,12 @@ def _unchanged(page: Page, scope: Scope) -> bool:
     If-Modified-Since is not evaluated, on purpose: two documents can be published within one second, and a
     clock can be set back, and then it would keep a verifier from a new key.
     """
-    asked = scope.headers.get("if-none-match")
+    headers = scope.headers
+    asked = headers.get("if-none-match")
     if asked is None:
         return False
     if asked == page.etag:
         return True
-    lines = [value for name, value in scope.headers.items() if name == "if-none-match"]
+    lines = [value for name, value in headers.items() if name == "if-none-match"]
     tags = [tag.strip().removeprefix("W/") for line in lines for tag in line.split(",")]
     return page.etag in tags or tags == ["*"]
-
-
-def _say_none(served: Served | ServedTogether, method: str, proto: Any) -> None:
-    if served.fault:
-        # Not a 404: whoever looks must not take a file that cannot be served for "nothing there".
-        # Why is for the log: it may name paths of this host.
-        extra = [(DOCUMENT_HEADER.lower(), UNREADABLE), ("retry-after", "1")]
-        _say(proto, method, 503, {"error": "no document to serve"}, extra)
-    else:
-        extra = [(DOCUMENT_HEADER.lower(), NO_DOCUMENT)]
-        _say(proto, method, 404, {"error": "no document yet"}, extra)
-
-
-def _say(
-    proto: Any, method: str, status: int, members: dict[str, Any], extra: Headers | None = None
-) -> None:
-    body = json.dumps(members).encode() + b"\n"
-    headers = [*_PLAIN, ("content-length", str(len(body))), *(extra or [])]
-    if method == "HEAD":
-        proto.response_empty(status, headers)
-    else:
-        proto.response_bytes(status, headers, body)

@@ -1,4 +1,4 @@
-"""The parent's side of the server: a child process that is started, watched, restarted and ended.
+"""The parent's side of the server: a child process that is started, watched, replaced and ended.
 
 A process of its own, so that making a key (seconds of CPU) never blocks serving, and so that what faces
 the network holds neither key material nor the credentials of a store.
@@ -7,133 +7,105 @@ the network holds neither key material nor the credentials of a store.
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
-import os
 import socket
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from http.client import HTTPException
+from time import monotonic
+from typing import Final
 
-from rotator import lazy_log
 from rotator.errors import ConfigError, StoreUnavailable, TargetFailing
-from rotator.server.site import Site
+from rotator.publication.own import ask
+from rotator.server.child import Child, logger
+from rotator.server.listener import UNIX, Handover, ask_for, bind
+from rotator.server.site import HEALTH, Site
+from rotator.server.tls import Tls, TlsWatch
 
-if TYPE_CHECKING:
-    import structlog
-
-BACKLOG: Final = 1024
-_UNREAD: Final = 10_000  # milliseconds that an answer may lie unread at a client's full door
+CONNECTIONS: Final = 10_240
 _FIRST_WAIT: Final = 0.5  # seconds before a restart; doubled each time
 _LONGEST_WAIT: Final = 30.0
 _HEALTHY: Final = 60.0  # seconds after which an end counts as the first again
-
-_PASSED_ON: Final = frozenset(
-    {"PATH", "LANG", "LANGUAGE", "TZ", "TZDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"}
-    | {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUTF8"}
-)
+_LOOK: Final = 2.0  # seconds
 
 
-def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what of an environment a child needs to run at all: a list of names, so no credential."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name in _PASSED_ON or name.startswith("LC_")
-    }
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What else there is to say of a server.
 
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening TCP socket; port 0 takes a free one.
-
-    Raises:
-        TargetFailing: another program listens there; worth trying again.
-        ConfigError: an address that this host does not have, or may not use.
+    Attributes:
+        tls: certificate and key; read again when they are replaced. None serves plain HTTP.
+        connections: how many at a time; more wait in the backlog.
+        pulse: seconds between two signs of life, of which a child may miss a few before it is replaced.
+        handover: whether the listening socket is taken over from an older process with the same state
+            directory, and passed on to a newer one.
     """
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        family, *_, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.create_server(
-            (str(address[0]), port),
-            family=family,
-            backlog=BACKLOG,
-            dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
-        )
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise TargetFailing(
-                f"cannot listen at {place}: another program does",
-                hint=f"end it (`ss -ltnp 'sport = :{port}'` names it) or change `server.listen`",
-            ) from error
-        raise ConfigError(
-            f"cannot listen at {place}: {error.strerror or error}",
-            hint="name an address of this host and a port that this user may use in `server.listen`",
-        ) from error
-    _drop_who_does_not_read(listener)
-    return listener
 
-
-def _drop_who_does_not_read(listener: socket.socket) -> None:
-    """Bound how long a client may leave its answers unread: a few hundred of them would take every connection.
-
-    The web server bounds only the reading of requests. Connections inherit this from the listener (tcp(7),
-    Linux; elsewhere there is no such bound).
-    """
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD)
+    tls: Tls | None = None
+    connections: int = CONNECTIONS
+    pulse: float = 5.0
+    handover: bool = True
 
 
 class ServerProcess:
     """The built-in HTTP server, in a child process that dies with this one.
 
     The listening socket is made here and handed down, so a child that is restarted keeps the address, and
-    connections made in between wait instead of being refused.
+    connections made in between wait instead of being refused. A child that is replaced (another site,
+    another certificate) accepts no more once the next one serves, tells each client to come anew with its
+    next answer, and then ends: no request fails.
 
     Args:
-        host: address or name to listen at; `::` serves IPv4 too.
+        host: address or name to listen at; `::` serves IPv4 too; `unix:/PATH` is a Unix socket.
         port: TCP port; 0 takes a free one, see `address`.
         site: what is served.
+        options: TLS and limits.
     """
 
-    def __init__(self, host: str, port: int, site: Site) -> None:
+    def __init__(self, host: str, port: int, site: Site, options: Options | None = None) -> None:
         self._host, self._port = host, port
         self._site = site
+        self._options = options or Options()
         self._socket: socket.socket | None = None
-        self._child: subprocess.Popen[bytes] | None = None
-        self._asked: subprocess.Popen[bytes] | None = None  # the child that was asked to end
+        self._handover: Handover | None = None
+        self._child: Child | None = None  # the one that serves
+        self._next: Child | None = None  # the one that is being started
+        self._children: set[Child] = set()  # all that have not ended, those that leave included
+        self._generation = 0  # of what is to be served
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()  # between a spawn and a stop
+        self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._ready = threading.Event()
-        self._wake = threading.Event()
+        self._news = threading.Event()
+        self._try_at = self._spawned_at = 0.0
+        self._wait = _FIRST_WAIT
         self.restarts = 0
-        """How often a child ended by itself and was started again."""
+        """How often a child ended by itself, or hung, and was started again."""
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port listened at. Raises StoreUnavailable before `start` and after `stop`."""
         if self._socket is None:
             raise StoreUnavailable("the server is not running", hint="start it first")
+        if self._host.startswith(UNIX):
+            return self._host, 0
         host, port = self._socket.getsockname()[:2]
         return str(host), int(port)
 
     @property
     def url(self) -> str:
-        """The server's URL from this machine, without a final slash."""
+        """The server's URL from this machine, without a final slash; `unix:/PATH` for a Unix socket."""
         host, port = self.address
+        if host.startswith(UNIX):
+            return host
+        scheme = "http" if self._options.tls is None else "https"
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     @property
     def pid(self) -> int | None:
         """The child's process id while it runs."""
-        child = self._child
-        return child.pid if child is not None and child.poll() is None else None
+        child = self._child or self._next
+        return child.pid if child is not None and child.process.poll() is None else None
 
     def start(self, timeout: float = 30.0) -> None:
         """Listen, start the child, and wait until it serves.
@@ -142,12 +114,14 @@ class ServerProcess:
             timeout: seconds to wait; the child goes on being started in the background after them.
 
         Raises:
-            TargetFailing, ConfigError: see `bind`; nothing was started.
+            TargetFailing, ConfigError: see `bind` and `Tls.check`; nothing was started.
             StoreUnavailable: the child did not serve in time, or ended at once.
         """
         if self._thread is not None:
             return
-        self._socket = bind(self._host, self._port)
+        if self._options.tls is not None:
+            self._options.tls.check()
+        self._socket = self._listen()
         self._stopping.clear()
         self._thread = threading.Thread(target=self._supervise, name="server", daemon=True)
         self._thread.start()
@@ -159,127 +133,160 @@ class ServerProcess:
 
     def ensure(self) -> bool:
         """Return whether a child serves now; if one ended, do not wait any longer to start another."""
-        self._wake.set()
+        self._try_at = 0.0
+        self._news.set()
         return self._ready.is_set()
 
     def replace_site(self, site: Site) -> None:
-        """Serve something else from now on, at the same address: the child is ended and started anew."""
+        """Serve something else, at the same address, as soon as another child can take over."""
         with self._lock:
             self._site = site
-            self._ready.clear()
-            self._ask_to_end()
+            self._generation += 1
+        self._news.set()
 
     def stop(self, timeout: float = 10.0) -> None:
         """End the child, after the requests under way; kill it when it takes longer than `timeout` seconds."""
         with self._lock:
             self._stopping.set()
-            self._wake.set()
-            self._ask_to_end()
+            leaving = list(self._children)
+            for child in leaving:
+                child.end()
+        self._news.set()
+        until = monotonic() + timeout
+        for child in leaving:
+            if not child.ended.wait(max(until - monotonic(), 0.0)):
+                child.kill()
+                child.ended.wait()
         if self._thread is not None:
-            self._thread.join(timeout)
-            if self._thread.is_alive() and self._child is not None:
-                self._child.kill()
-                self._thread.join()
+            self._thread.join()
             self._thread = None
+        if self._handover is not None:
+            self._handover.close()
+            self._handover = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         self._ready.clear()
 
+    def _listen(self) -> socket.socket:
+        # Beside what is public, not in it.
+        door = self._site.public_dir.parent / "handover.sock"
+        try:
+            listener = bind(self._host, self._port)
+        except TargetFailing:
+            passed = ask_for(door, self._host, self._port) if self._options.handover else None
+            if passed is None:
+                raise
+            logger().info("server.took_over", address=f"{self._host}:{self._port}")
+            listener = passed
+        if self._options.handover:
+            self._handover = Handover(door, listener)
+        return listener
+
     def _supervise(self) -> None:
-        wait = _FIRST_WAIT
+        certificate = TlsWatch(self._options.tls)
+        judged = monotonic()
         while not self._stopping.is_set():
-            began = time.monotonic()
-            try:
-                asked = self._run_child()
-            except OSError as error:  # no process to be had, or the interpreter is being replaced
-                _logger().error("server.died", reason=f"cannot be started: {error.strerror}")
-                asked = False
-            if asked:
-                continue
-            if time.monotonic() - began >= _HEALTHY:
-                wait = _FIRST_WAIT
-            self._wake.clear()
-            if not self._stopping.is_set():
-                self._wake.wait(wait)
-            wait = min(wait * 2, _LONGEST_WAIT)
-            self.restarts += 1
+            self._notice()
+            now = monotonic()
+            if now - judged >= self._options.pulse:
+                judged = now
+                self._judge()
+                self._look_at_certificate(certificate)
+            self._spawn_if_due()
+            until = judged + self._options.pulse
+            if self._wants_another() and self._next is None:
+                until = min(until, self._try_at)
+            self._news.wait(max(until - monotonic(), 0.0))
+            self._news.clear()
+        self._child = self._next = None
 
-    def _run_child(self) -> bool:
-        """Start a child and log what it says until it ends; return whether it was asked to end."""
-        child = self._spawn()
-        if child is None:
-            return True
-        with child:  # closes both pipes at the end, and waits
-            with contextlib.suppress(BrokenPipeError):
-                _tell(child, self._site)
-            self._listen(child.stdout or (), child.pid)
+    def _wants_another(self) -> bool:
+        return self._child is None or self._child.generation != self._generation
+
+    def _notice(self) -> None:
+        """Take in who serves by now, and who ended."""
         with self._lock:
+            for child in [one for one in self._children if one.ended.is_set()]:
+                self._children.discard(child)
+                if child in {self._child, self._next}:
+                    self._lost(child)
+            successor = self._next
+            if successor is None or not successor.started.is_set():
+                return
+            before, self._child, self._next = self._child, successor, None
+            if before is not None:
+                before.retire()
+        self._ready.set()
+        logger().info("server.started", pid=successor.pid, address=self._address_or_none())
+
+    def _lost(self, child: Child) -> None:
+        if child is self._child:
+            self._child = None
             self._ready.clear()
-            asked = self._asked is child
-        log, status = _logger(), child.returncode
-        if asked:
-            log.info("server.stopped", pid=child.pid, exit_status=status)
         else:
-            log.error(
-                "server.died", pid=child.pid, exit_status=status, reason="it is started again"
-            )
-        return asked
+            self._next = None
+        if monotonic() - self._spawned_at >= _HEALTHY:
+            self._wait = _FIRST_WAIT
+        self._later()
+        self.restarts += 1
 
-    def _spawn(self) -> subprocess.Popen[bytes] | None:
+    def _later(self) -> None:
+        self._try_at = monotonic() + self._wait
+        self._wait = min(self._wait * 2, _LONGEST_WAIT)
+
+    def _spawn_if_due(self) -> None:
         with self._lock:
-            if self._stopping.is_set() or self._socket is None:
-                return None
-            listener = self._socket.fileno()
-            # -P: what lies in the working directory must not be imported.
-            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "rotator.server", "--fd", str(listener)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=scrubbed(os.environ),
-                pass_fds=(listener,),
-                start_new_session=True,  # Ctrl-C and the terminal are the parent's
-            )
-            return self._child
-
-    def _ask_to_end(self) -> None:
-        # By signal: closing the pipe here could wait for a supervisor that writes to it.
-        self._asked = self._child
-        if self._child is not None:
-            self._child.terminate()
-
-    def _listen(self, said: Iterable[bytes], pid: int) -> None:
-        log = _logger()
-        for line in said:
+            due = self._wants_another() and self._next is None and monotonic() >= self._try_at
+            if not due or self._stopping.is_set() or self._socket is None:
+                return
+            self._spawned_at = monotonic()
             try:
-                fields = json.loads(line)
-                event = fields.pop("event")
-            except (ValueError, KeyError, AttributeError, TypeError):
-                continue  # not an event of ours: something that a library printed
-            if event == "server.started":
-                self._ready.set()
-                log.info(event, pid=pid, address=self._address_or_none())
-            elif event == "jwks.refused":
-                log.error(event, **fields)
-            else:
-                log.debug(event, **fields)
+                self._next = Child(
+                    self._site,
+                    self._words(),
+                    listener=self._socket.fileno(),
+                    generation=self._generation,
+                    news=self._news.set,
+                )
+                self._children.add(self._next)
+            except OSError as error:
+                logger().error("server.died", reason=f"cannot be started: {error.strerror}")
+                self._later()
+
+    def _words(self) -> list[str]:
+        options = self._options
+        words = ["--connections", str(options.connections), "--pulse", str(options.pulse)]
+        if self._host.startswith(UNIX):
+            words.append("--unix")
+        if options.tls is not None:
+            words += ["--cert", str(options.tls.cert_file), "--key", str(options.tls.key_file)]
+        return words
+
+    def _judge(self) -> None:
+        child = self._child
+        if child is None or child.ended.is_set():
+            return
+        if reason := child.hangs(self._answers):
+            logger().error("server.hung", pid=child.pid, reason=f"{reason}; it is killed")
+            child.kill()
+
+    def _answers(self) -> bool:
+        try:
+            return ask(self.url, HEALTH, timeout=_LOOK).status == 200
+        except (OSError, HTTPException, StoreUnavailable):
+            return False
+
+    def _look_at_certificate(self, certificate: TlsWatch) -> None:
+        try:
+            if certificate.changed():
+                logger().info("server.certificate_changed")
+                with self._lock:
+                    self._generation += 1
+        except ConfigError as error:
+            logger().error("server.certificate_refused", reason=error.message)
 
     def _address_or_none(self) -> str | None:
         with contextlib.suppress(StoreUnavailable, OSError):
             return self.url
         return None
-
-
-def _tell(child: subprocess.Popen[bytes], site: Site) -> None:
-    """Say what to serve. The pipe stays open: its end is how the child learns of this process's end."""
-    if child.stdin is not None:
-        child.stdin.write(site.render())
-        child.stdin.flush()
-
-
-def _logger() -> structlog.typing.FilteringBoundLogger:
-    lazy_log.ready()
-    import structlog
-
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(component="server")
-    return logger

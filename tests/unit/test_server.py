@@ -258,13 +258,13 @@ def test_a_query_changes_nothing(world: World) -> None:
     assert world.ask("/web/jwks.json?x=1").body == jwks("web3")
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW"])
 def test_only_get_and_head(world: World, method: str) -> None:
     world.publish("web", 3)
     for path in ("/web/jwks.json", "/healthz", "/readyz"):
         reply = world.ask(path, method)
         assert reply.status == 405
-        assert reply.headers["Allow"] == "GET, HEAD"
+        assert reply.headers["Allow"] == "GET, HEAD, OPTIONS"
     assert world.ask("/unknown", method).status == 404
 
 

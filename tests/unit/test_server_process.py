@@ -19,7 +19,7 @@ import pytest
 
 from rotator.errors import ConfigError, StoreUnavailable, TargetFailing
 from rotator.server import ServerProcess, Site
-from rotator.server.process import scrubbed
+from rotator.server.child import scrubbed
 from rotator.server.site import parse_site
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
@@ -275,8 +275,9 @@ def test_another_site_is_served_at_the_same_address(server: ServerProcess, site:
     assert server.restarts == 0
 
 
-def test_an_address_in_use_says_so(server: ServerProcess, site: Site) -> None:
+def test_an_address_in_use_says_so(server: ServerProcess, tmp_path: Path) -> None:
     host, port = server.address
+    site = Site(tmp_path / "elsewhere" / "public", ("web",))
     with pytest.raises(TargetFailing, match="another program") as refused:
         ServerProcess(host, port, site).start()
     assert refused.value.exit_code == 75
@@ -356,5 +357,5 @@ def test_it_ends_cleanly_under_load(site: Site) -> None:
         done.set()
         for client in clients:
             client.join()
-        statuses.append(child.returncode)
+        statuses.append(child.process.returncode)
     assert statuses == [0] * 12
