@@ -191,9 +191,11 @@ def unpin(ring: KeyRing, kid: str, at: datetime) -> KeyRing:
     return replace(ring, pins=pins).noting(Entry(at, "order.unpin", kid))
 
 
-def order_promotion(ring: KeyRing, kid: str, at: datetime, why: str) -> KeyRing:
+def order_promotion(
+    ring: KeyRing, kid: str, at: datetime, why: str, *, ignore_windows: bool = False
+) -> KeyRing:
     """Order that the current key be replaced as soon as the next one's propagation has passed."""
-    ring = replace(ring, promote=Order(at, why, replaces=kid))
+    ring = replace(ring, promote=Order(at, why, replaces=kid, ignore_windows=ignore_windows))
     return ring.noting(Entry(at, "order.promote", kid, why))
 
 

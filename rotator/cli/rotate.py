@@ -25,6 +25,7 @@ FORMAT: Final = "rotator.rotate/1"
     metavar="[=KID]",
     help="Replace the current key, or KID, as soon as that is safe.",
 )
+@click.option("--ignore-windows", is_flag=True, hidden=True)  # `--now` names it where it matters
 @click.option(
     "--emergency", is_flag=True, help="The store leaked: revoke every key, make new ones."
 )
@@ -45,6 +46,10 @@ def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -
     replaced, emergency = said["replaced"], said["emergency"]
     if emergency and (replaced is not None or said["first_run"]):
         raise UsageError("--emergency goes with neither --now nor --first-run")
+    if said["ignore_windows"] and replaced is None:
+        raise UsageError(
+            "--ignore-windows goes with --now", hint="an emergency waits for no window"
+        )
     session = Session(options, level="info")
     _no_kids(session, key_sets, replaced)
     names = session.chosen(key_sets)
@@ -57,7 +62,7 @@ def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -
         session.settings, said["metrics_file"], said["pushgateway"], dry=dry_run
     ) as meter:
         asked = Asked(
-            _operation(replaced, said["reason"], emergency=emergency),
+            _operation(replaced, said),
             dry_run=dry_run,
             first_run=said["first_run"],
             word="emergency" if emergency else None,
@@ -84,11 +89,17 @@ def _no_kids(session: Session, words: tuple[str, ...], replaced: str | None) -> 
             )
 
 
-def _operation(replaced: str | None, why: str, *, emergency: bool) -> Operation | None:
+def _operation(replaced: str | None, said: dict[str, Any]) -> Operation | None:
+    why, emergency = said["reason"], said["emergency"]
     if not emergency and replaced is None:
         return None
     from rotator import operations
 
     if emergency:
         return partial(operations.emergency, why=why)
-    return partial(operations.order_promotion, kid=replaced or None, why=why)
+    return partial(
+        operations.order_promotion,
+        kid=replaced or None,
+        why=why,
+        ignore_windows=said["ignore_windows"],
+    )

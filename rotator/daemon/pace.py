@@ -91,7 +91,7 @@ def _next_date(outcome: Outcome, policy: RotationPolicy, now: datetime) -> datet
     """Return the nearest date yet to come; one that has passed waits for evidence, not for the clock."""
     step = outcome.step
     asked = (
-        next_deadline(outcome.ring, policy),
+        next_deadline(outcome.ring, policy, now),
         step.due_at if step.do is Do.WAIT else None,
     )
     return min((date for date in asked if date is not None and date > now), default=None)

@@ -82,12 +82,20 @@ def unpin(site: Site, kid: str, *, dry_run: bool = False) -> Done:
     return apply(site, change, said, dry_run=dry_run)
 
 
-def order_promotion(site: Site, kid: str | None, why: str, *, dry_run: bool = False) -> Done:
+def order_promotion(
+    site: Site,
+    kid: str | None,
+    why: str,
+    *,
+    ignore_windows: bool = False,
+    dry_run: bool = False,
+) -> Done:
     """Order that a key be replaced as soon as the next one's propagation has passed (`--now[=KID]`).
 
     Args:
         kid: the key to replace, None for the current one; an order for a kid that is not current any
             more is done already.
+        ignore_windows: no change window holds it up; said later, it is added to the order.
 
     Raises:
         UsageError: unknown kid, or no key is active yet.
@@ -105,15 +113,27 @@ def order_promotion(site: Site, kid: str | None, why: str, *, dry_run: bool = Fa
         return Done(
             (f"key set {site.key_set}: {replaced} is not the current key any more; nothing to do",)
         )
-    if view.ring.promote is not None and view.ring.promote.replaces == current:
+    order = view.ring.promote
+    if (
+        order is not None
+        and order.replaces == current
+        and (order.urgent or order.ignore_windows or not ignore_windows)
+    ):
         return Done((f"key set {site.key_set}: {current} is ordered to be replaced already",))
 
     def change(fresh: View) -> KeyRing:
-        return transitions.order_promotion(fresh.ring, current, fresh.date(), why)
+        return transitions.order_promotion(
+            fresh.ring, current, fresh.date(), why, ignore_windows=ignore_windows
+        )
 
-    said = (
-        f"key set {site.key_set}: {current} is replaced as soon as the next key's propagation has passed",
-    )
+    when = "as soon as the next key's propagation has passed"
+    if site.policy.windows is not None:
+        when += (
+            ", whatever its change windows"
+            if ignore_windows
+            else ", in its next change window (`--ignore-windows` waits for none)"
+        )
+    said = (f"key set {site.key_set}: {current} is replaced {when}",)
     return apply(site, change, said, dry_run=dry_run)
 
 

@@ -30,6 +30,7 @@ from rotator.rehearsal.walls import Fault, MemoryStore, MemoryTarget, Place
 from rotator.ring import KeyRing, Phase
 from rotator.ring_document import read_ring
 from rotator.stores import Document
+from rotator.windows import Freeze, Windows
 
 DAY = timedelta(days=1)
 POLICY = RotationPolicy(
@@ -247,6 +248,25 @@ def test_promote_now_waits_for_propagation() -> None:
     bench.settle()
     assert bench.kid(Phase.ACTIVE) == first
     bench.after(DAY + timedelta(hours=1))
+    assert bench.kid(Phase.ACTIVE) != first
+
+
+def test_promote_now_waits_for_a_change_window_unless_told_otherwise() -> None:
+    """What was ordered before may be told so later; asked once more, nothing changes."""
+    frozen = Windows(freezes=(Freeze((1, 1), (12, 31)),))
+    bench = Bench(replace(POLICY, windows=frozen))
+    bench.settle()  # the first key waits for no window
+    bench.after(2 * DAY)
+    first = bench.kid(Phase.ACTIVE)
+    done = operations.order_promotion(bench.site, None, "")
+    assert "in its next change window" in done.statement[0]
+    bench.settle()
+    assert bench.kid(Phase.ACTIVE) == first
+    again = operations.order_promotion(bench.site, None, "")
+    assert "already" in again.statement[0]
+    done = operations.order_promotion(bench.site, None, "", ignore_windows=True)
+    assert "whatever its change windows" in done.statement[0]
+    bench.settle()
     assert bench.kid(Phase.ACTIVE) != first
 
 
