@@ -11,7 +11,6 @@ import functools
 import gc
 import importlib
 import json
-import logging
 import os
 import pkgutil
 import sys
@@ -23,15 +22,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from tests.servers_e2e.loud import make_libraries_loud
 from tests.servers_e2e.warm import Refusal
 
 BACKENDS: Final = ("rotator_aws", "rotator_conjur", "rotator_file", "rotator_vault")
-LIBRARIES: Final = (
-    *("boto3", "botocore", "s3transfer", "hvac", "conjur_api", "aiohttp", "asyncio"),
-    *("urllib3", "requests", "stamina"),
-)
-"""Whose own debug logs are turned on by `loud`."""
-
 _SDKS: Final = ("boto3", "botocore.session", "hvac", "requests", "aiohttp", "conjur_api")
 
 
@@ -144,7 +138,7 @@ def _command(
 
         _replace(rotator.calls, _is_here=lambda _host, _port: False)
     if request["loud"]:
-        _make_libraries_loud()
+        make_libraries_loud()
     if request["gate"]:
         os.read(gates[request["gate"]][0], 1)
     from rotator.cli import execute
@@ -153,17 +147,6 @@ def _command(
     sys.stdout.flush()
     sys.stderr.flush()
     return code
-
-
-def _make_libraries_loud() -> None:
-    """Do what somebody does who looks for a fault in the SDKs."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
-    for name in LIBRARIES:
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.DEBUG)
-        logger.addHandler(handler)
-        logger.propagate = False
 
 
 def _note_refusals(file: Path) -> None:

@@ -186,6 +186,16 @@ class Ground:
         """The kids of the ring's keys in a phase."""
         return [key["kid"] for key in self.ring()["keys"] if key["phase"] == phase]
 
+    def materials(self) -> dict[str, bytes]:
+        """The material of every key that the ring has now, by kid."""
+        material = self.store.material(self.name)
+        read = {
+            key["kid"]: material.get(key["locator"], key["kid"])
+            for key in self.ring()["keys"]
+            if key.get("locator")
+        }
+        return {kid: found.reveal() for kid, found in read.items() if found is not None}
+
     def documents(self) -> tuple[bytes | None, bytes | None]:
         """What signers and verifiers read."""
         signing, jwks = (

@@ -1,6 +1,7 @@
 """Every byte that comes out of our processes is searched for every private key, with all SDKs' debug logs on.
 
-The daemon's own search, over every algorithm, is `tests/campaign/test_leaks.py`.
+The daemon is searched in `tests/servers_e2e/test_signer_verifier.py`, and with every algorithm in
+`tests/campaign/test_leaks.py`.
 """
 
 from __future__ import annotations
@@ -45,11 +46,7 @@ class Searched:
 
     def look(self) -> None:
         """Learn every key that the ring now has."""
-        material = self.ground.store.material(self.ground.name)
-        for key in self.ground.ring()["keys"]:
-            found = material.get(key["locator"], key["kid"]) if key.get("locator") else None
-            if found is not None:
-                self.materials[key["kid"]] = found.reveal()
+        self.materials |= self.ground.materials()
 
     def left(self) -> dict[str, bytes]:
         """What was left behind: files but deliveries, and the heads of all requests, which proxies log."""

@@ -1,5 +1,7 @@
 """A PyJWT signer and a stale verifier through accelerated rotations on each server, while the network misbehaves.
 
+Every SDK logs at DEBUG meanwhile, and no byte of a key is in what the daemon says.
+
 The seed is printed, and `ROTATOR_CAMPAIGN_SEED` repeats what the proxies do, as far as the machine allows.
 """
 
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign.needles import needles_of, search
 from tests.campaign.processes import (
     HTTP_CACHE,
     POLICY,
@@ -28,6 +31,7 @@ from tests.servers import misdeeds, running
 from tests.servers.proxy import Action, Proxy
 from tests.servers_e2e.faults import too_many
 from tests.servers_e2e.ground import REMOTE, Ground
+from tests.servers_e2e.loud import loud_environment
 
 ROTATIONS = 2
 TOKENS = 500
@@ -83,8 +87,10 @@ def test_no_token_is_rejected(tmp_path: Path) -> None:
             misbehaving = proxy.misbehaving(proxy.any_of(deeds(name)), share=SHARE)
             stack.enter_context(misbehaving)
         port = free_port()
-        daemon = Daemon(together(tmp_path, grounds, port))
+        loud = loud_environment(tmp_path / "loud")
+        daemon = Daemon(together(tmp_path, grounds, port), level="debug", **loud)
         stack.enter_context(ended(daemon))
+        materials: dict[str, bytes] = {}
         for name in REMOTE:
             daemon.wait_for("key.delivered", key_set=KEY_SETS[name])
         pairs = {
@@ -96,16 +102,29 @@ def test_no_token_is_rejected(tmp_path: Path) -> None:
             )
             for name in REMOTE
         }
+
+        def all_done() -> bool:
+            for ground in grounds.values():
+                materials.update(ground.materials())
+            return all(
+                pairs[name].tokens >= TOKENS
+                and daemon.count("key.promoted", key_set=KEY_SETS[name]) > ROTATIONS
+                for name in REMOTE
+            )
+
         try:
-            for name in REMOTE:
-                daemon.wait_for("key.promoted", 1 + ROTATIONS, key_set=KEY_SETS[name])
-            until(lambda: all(pair.tokens >= TOKENS for pair in pairs.values()))
+            until(all_done)
             found = {name: pair.finish() for name, pair in pairs.items()}
         finally:
             for pair in pairs.values():
                 pair.kill()
             (tmp_path / "daemon.log").write_bytes(b"".join(daemon.err.lines))
         assert daemon.end() == 143
+    said = {"stdout": b"".join(daemon.out.lines), "stderr": b"".join(daemon.err.lines)}
+    for library in (b"botocore", b"urllib3", b"conjur_api"):
+        assert b"DEBUG " + library in said["stderr"], "it was not loud"
+    assert list(search(needles_of(materials.values()), said)) == []
+    assert len(materials) >= len(REMOTE) * (ROTATIONS + 1)
     for name, result in found.items():
         proxy = grounds[name].between
         sys.stdout.write(
