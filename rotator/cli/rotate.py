@@ -23,7 +23,7 @@ FORMAT: Final = "rotator.rotate/1"
     "--now",
     "replaced",
     metavar="[=KID]",
-    help="Replace the current key, or KID, as soon as that is safe.",
+    help="Replace the current key, or KID, once that is safe.",
 )
 @click.option("--ignore-windows", is_flag=True, hidden=True)  # `--now` names it where it matters
 @click.option(
