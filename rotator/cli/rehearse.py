@@ -92,7 +92,7 @@ def _one(session: Session, name: str, span: timedelta, said: dict[str, Any]) -> 
     view = _view(report)
     if said["sensitivity"]:
         with Progress(session.console, f"{name}: durations below their floors") as progress:
-            tried = sensitivity(cast, profiles, seed, span, progress.part)
+            tried = sensitivity(cast, profiles, seed, progress.part)
         _print_experiments(session, tried)
         view["sensitivity"] = [_experiment_view(*item) for item in tried]
     return Result(name, view, exit_code=0 if report.good else REJECTED)
@@ -129,12 +129,17 @@ def _print(session: Session, name: str, report: Report, said: dict[str, Any]) ->
 
 def _print_experiments(session: Session, tried: list[tuple[Experiment, Report]]) -> None:
     console = session.console
-    console.say("  below its floor, or told as less than it is, in good weather:")
+    console.say(
+        "  each key replaced as soon as it may be, with one duration less than it has to be:"
+    )
     rows = []
     for item, report in tried:
         change = f"{format_duration(item.value)} -> {format_duration(item.instead)}"
+        change = change if item.duration else ""
         broken = "; ".join(f"{name} rejects {count:,}" for name, count in report.judged.by.items())
-        rows.append((item.duration, change, broken or "nobody rejects a token"))
+        rows.append(
+            (item.duration or "all at their floors", change, broken or "nobody rejects a token")
+        )
     console.table(rows, indent="    ")
 
 
@@ -183,7 +188,7 @@ def _verifiers_view(report: Report) -> list[dict[str, Any]]:
 
 def _experiment_view(item: Experiment, report: Report) -> dict[str, Any]:
     return {
-        "duration": item.duration,
+        "duration": item.duration or None,
         "needed_seconds": item.value.total_seconds(),
         "told_seconds": item.instead.total_seconds(),
         "rejected": report.judged.rejected,

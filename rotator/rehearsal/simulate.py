@@ -14,17 +14,18 @@ from typing import Final
 from rotator.daemon.pace import after_conflict, after_failure, after_outcome, shorter
 from rotator.errors import Conflict, RotatorError
 from rotator.observed import DocumentKind
+from rotator.operations import order_promotion
 from rotator.policy import RotationPolicy
 from rotator.reconcile.site import Outcome
 from rotator.reconcile.tick import tick
 from rotator.rehearsal.clocks import START, Host
 from rotator.rehearsal.pauses import Crash
-from rotator.rehearsal.simulate_cast import ELSEWHERE, Cast, Replica
+from rotator.rehearsal.simulate_cast import ELSEWHERE, Cast, Named, Replica
 from rotator.rehearsal.simulate_record import Record
 from rotator.rehearsal.simulate_tally import Tally
 from rotator.rehearsal.simulate_weather import Weather
 from rotator.rehearsal.walls import AnyStore
-from rotator.rehearsal.world import Settings, World
+from rotator.rehearsal.world import Settings
 
 _KIND_OF_STORE: Final = {"aws": "labels", "vault": "numbers", "conjur": "voids"}
 _FAR: Final = datetime.max.replace(tzinfo=START.tzinfo)
@@ -36,23 +37,14 @@ _LONGEST_PAUSE: Final = timedelta(minutes=5)  # between two tries at what fails
 _MOST_ROUNDS: Final = 10_000  # changes at one moment; a life has some dozens
 
 
-class Named(World):
-    """A world around a key set of any name, that forgets its events."""
-
-    def __init__(self, key_set: str, policy: RotationPolicy, seed: int, kind: str) -> None:
-        self.key_set = key_set
-        super().__init__(policy, seed, kind)
-
-    def emit(self, level: str, event: str, **fields: object) -> None:
-        """Let an event go by."""
-
-
 class Rehearsal:
     """One rehearsal of one key set.
 
     Args:
         seed: decides everything that is left to chance.
         calm: nothing goes wrong.
+        hurried: each key is ordered to be replaced at once (`rotate --now`), and with each change of the ring
+            clocks go from one end of what is allowed to the other: terms last for as short as they ever can.
 
     Attributes:
         record: what really lay where, for whoever judges it.
@@ -60,9 +52,10 @@ class Rehearsal:
         ticks: how many were really made.
     """
 
-    def __init__(self, cast: Cast, seed: int, *, calm: bool = False) -> None:
+    def __init__(self, cast: Cast, seed: int, *, calm: bool = False, hurried: bool = False) -> None:
         self.cast = cast
-        self.calm = calm
+        self.calm = calm or hurried
+        self.hurried = hurried
         self.rng = random.Random(f"{seed} {cast.key_set}")  # noqa: S311 - to be repeated by its seed
         told = cast.told or cast.policy
         kind = _KIND_OF_STORE.get(cast.backend, "plain")
@@ -161,6 +154,8 @@ class Rehearsal:
         self.record.ring_saved(self.world.ring)
         # The swap comes before `put`, and after `destroy` when it is confirmed.
         self.tally.material(len(self.world.store.remains(name)))
+        if self.hurried:
+            self._clocks()
         self.epoch += 1
 
     def _changed(self, judged: Callable[..., None], place: object) -> None:
@@ -189,13 +184,29 @@ class Rehearsal:
         for _ in range(_MOST_ROUNDS):
             self._rouse()
             due = [item for item in self.replicas if item.wake <= now and item.goes_on_at is None]
-            if not due:
+            if not due and not self._hurries():
                 return
+            if not due:
+                continue
             before = self.epoch
             self._tick(self.rng.choice(due))
             if self.epoch != before:
                 self._something_changed()
         raise AssertionError(f"{now}: what the replicas do comes to no end")
+
+    def _hurries(self) -> bool:
+        """Order the next rotation; False when it is ordered already, or nobody is in a hurry."""
+        if not self.hurried or self.world.ring.promote is not None:
+            return False
+        replica = self.rng.choice(self.replicas)
+        replica.run(lambda site: order_promotion(site, None, "a rehearsal", ignore_windows=True))
+        replica.wake = self.world.now
+        return self.world.ring.promote is not None
+
+    def _clocks(self) -> None:
+        half = self.cast.policy.clock_skew / 2
+        for replica in self.replicas:
+            replica.host.offset = self.rng.choice((-half, half))
 
     def _rouse(self) -> None:
         """End the rest of those whose time has come."""

@@ -11,7 +11,7 @@ from rotator.observed import DocumentKind
 from rotator.policy import RotationPolicy
 from rotator.rehearsal.clocks import START
 from rotator.rehearsal.simulate_tally import CountedMaterial, CountedRings, CountedTarget, Tally
-from rotator.rehearsal.world import Process
+from rotator.rehearsal.world import Process, World
 from rotator.rehearsal.world import Settings as Configured
 from rotator.settings import (
     DeliverSettings,
@@ -106,6 +106,17 @@ class Replica(Process):
         places, store = self.world.places, self.world.store
         documents = sum(places[name].home is store for name in self.settings.targets)
         return Counter({"load": 1, "read": documents})
+
+
+class Named(World):
+    """A world around a key set of any name, that forgets its events."""
+
+    def __init__(self, key_set: str, policy: RotationPolicy, seed: int, kind: str) -> None:
+        self.key_set = key_set
+        super().__init__(policy, seed, kind)
+
+    def emit(self, level: str, event: str, **fields: object) -> None:
+        """Let an event go by."""
 
 
 @dataclass(frozen=True, slots=True)

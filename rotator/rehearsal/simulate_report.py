@@ -16,7 +16,7 @@ from rotator.rehearsal.simulate_tokens import Court, Judged, verifiers_of
 
 Progress = Callable[[float], None]
 
-_ROTATIONS: Final = 4  # of an experiment: what breaks does so at the first of them
+_ROTATIONS: Final = 24  # of an experiment, about
 _SHARE: Final = (
     0.8  # of the time of a rehearsal goes into driving the world; the rest into the tokens
 )
@@ -58,7 +58,7 @@ class Experiment:
     """One duration below its floor, with everything else as it is.
 
     Attributes:
-        duration: its name in the configuration.
+        duration: its name in the configuration; empty where everything is exactly at its floor.
         value: what it really has to be; `instead` what was configured in its place.
         told: what the program is configured with.
     """
@@ -77,6 +77,7 @@ def rehearse(
     progress: Progress = lambda _done: None,
     *,
     calm: bool = False,
+    hurried: bool = False,
 ) -> Report:
     """Rehearse one key set.
 
@@ -85,7 +86,7 @@ def rehearse(
         duration: simulated time, of which the first key is made at the beginning.
         progress: told what part of the work is done.
     """
-    rehearsal = Rehearsal(cast, seed, calm=calm)
+    rehearsal = Rehearsal(cast, seed, calm=calm, hurried=hurried)
     rehearsal.run(duration, lambda done: progress(done * _SHARE))
     record, tally, policy = rehearsal.record, rehearsal.tally, cast.policy
     present = verifiers_of(policy, () if policy.kind.symmetric else verifiers)
@@ -110,11 +111,13 @@ def rehearse(
 
 
 def experiments(policy: RotationPolicy) -> Iterator[Experiment]:
-    """Yield an experiment for each duration that has a floor.
+    """Yield an experiment for each duration that has a floor, after one without any fault.
 
     `propagation` and `grace` are halved, and taken at their word. The others say what signers, caches and
     verifiers do: there the program is told less than the truth, and goes by floors computed from that.
     """
+    sound = replace(policy, grace=None, propagation=policy.propagation_floor)
+    yield Experiment("", ZERO, ZERO, sound)
     for name, floor in (("propagation", policy.propagation_floor), ("grace", policy.grace_floor)):
         halved = literal(replace(policy, **{name: floor / 2}))  # type: ignore[arg-type]
         yield Experiment(name, floor, floor / 2, halved)
@@ -131,21 +134,22 @@ def experiments(policy: RotationPolicy) -> Iterator[Experiment]:
 
 
 def sensitivity(
-    cast: Cast,
-    verifiers: tuple[str, ...],
-    seed: int,
-    duration: timedelta,
-    progress: Progress = lambda _done: None,
+    cast: Cast, verifiers: tuple[str, ...], seed: int, progress: Progress = lambda _done: None
 ) -> list[tuple[Experiment, Report]]:
-    """Make every experiment, in good weather, so that what breaks is due to the duration alone."""
+    """Make every experiment, in good weather, so that what breaks is due to the duration alone.
+
+    Each key is replaced as soon as the program allows it (`rotate --now`), for a duration has to be right not
+    only for the rotations that are planned. Between changes clocks are as wrong as they may be.
+    """
     found = []
-    every = list(experiments(cast.policy))
-    span = min(duration, _ROTATIONS * cast.policy.rotate_every)
+    policy = cast.policy
+    every = list(experiments(policy))
+    span = _ROTATIONS * (policy.propagation_floor + policy.grace_wait / 4)
     for number, experiment in enumerate(every):
         told = replace(cast, told=experiment.told)
 
         def part(done: float, number: int = number) -> None:
             progress((number + done) / len(every))
 
-        found.append((experiment, rehearse(told, verifiers, seed, span, part, calm=True)))
+        found.append((experiment, rehearse(told, verifiers, seed, span, part, hurried=True)))
     return found
