@@ -151,17 +151,18 @@ class Handover:
         self._path = path
         self._listener = listener
         self._door: socket.socket | None = None
-        with contextlib.suppress(OSError):  # no handover then; nothing else depends on it
-            door = socket.socket(socket.AF_UNIX)
+        door = socket.socket(socket.AF_UNIX)
+        try:
             path.unlink(missing_ok=True)
             door.bind(str(path))
             path.chmod(0o600)
             door.listen(4)
-            self._door = door
             self._inode = path.lstat().st_ino
-            threading.Thread(
-                target=self._answer, args=(door,), name="handover", daemon=True
-            ).start()
+        except OSError:  # no handover then; nothing else depends on it
+            door.close()
+            return
+        self._door = door
+        threading.Thread(target=self._answer, args=(door,), name="handover", daemon=True).start()
 
     def close(self) -> None:
         """Pass nothing on any more."""
