@@ -109,7 +109,7 @@ class Reloader:
             )
             count = len(self.assembly.settings.key_sets)
             voice.reloaded(parts.emit, count, changes)
-            status = f"{count} key sets"
+            status = voice.counted(count)
         parts.notifier.ready(status)
 
     def close(self) -> None:

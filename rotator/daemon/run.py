@@ -122,7 +122,7 @@ class Pulse:
 def _say_started(settings: Settings, url: str | None, emit: Emit, notifier: Notifier) -> None:
     count = len(settings.key_sets)
     voice.started(emit, count, _addresses(settings, url)[:_SHOWN], str(settings.source))
-    notifier.ready(f"{count} key sets")
+    notifier.ready(voice.counted(count))
 
 
 def _no_core_dumps() -> None:

@@ -21,6 +21,11 @@ FLEET: Final = 100
 _PERMANENT: Final = (65, 77, 78)  # exit codes of what does not pass by itself
 
 
+def counted(key_sets: int) -> str:
+    """Return how many key sets there are, in words."""
+    return f"{key_sets} key set{'' if key_sets == 1 else 's'}"
+
+
 def started(emit: Emit, key_sets: int, addresses: Sequence[str], config: str) -> None:
     """Say that the daemon runs, and where the JWKS is."""
     emit(
@@ -140,7 +145,7 @@ def status(emit: Emit, state: DaemonState, now: datetime) -> str:
         failing=failing,
         last_success=format_date(last) if last else "never",
     )
-    return f"{len(items)} key sets, {due} due, {overdue} overdue, {failing} failing"
+    return f"{counted(len(items))}, {due} due, {overdue} overdue, {failing} failing"
 
 
 def reloaded(emit: Emit, key_sets: int, changes: Mapping[str, Sequence[str]]) -> None:
