@@ -291,8 +291,6 @@ def _elsewhere(ring: StoreSettings, other: StoreSettings) -> bool:
 
 def served(settings: Settings) -> Any:
     """Return what the built-in server of this configuration serves (a `rotator.server.Site`)."""
-    from rotator.server.site import Site as Served
+    from rotator.server.configured import configured_site
 
-    names = [n for n, item in settings.key_sets.items() if not item.policy.kind.symmetric]
-    default = next((n for n in names if settings.key_sets[n].default), None)
-    return Served(settings.public_dir, tuple(names), default, dict(settings.combine))
+    return configured_site(settings)

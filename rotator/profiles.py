@@ -40,6 +40,7 @@ class Profile:
         frozen: it keeps old keys for as long as it cannot fetch, which no duration covers.
         single_kty: a key of another type in the same JWKS breaks it.
         notes: what else `check` says.
+        plain_json: it asks for `application/json` only, and so the JWKS is called that.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Profile:
     frozen: bool = False
     single_kty: bool = False
     notes: tuple[str, ...] = ()
+    plain_json: bool = False
 
 
 def _hours(count: float) -> timedelta:
@@ -101,11 +103,11 @@ _TABLE: Final = (
     Profile("aws-jwt-verify", "aws-jwt-verify for Node.js", _ONE_MINUTE, ZERO, FOREVER,
             algorithms=_RS | _ES | {"EdDSA"}, notes=("gives up after 3s",)),
     Profile("auth0-java", "Auth0 jwks-rsa-java", _minutes(10), ZERO, _hours(10),
-            notes=("keeps 5 kids by default; fetches for unknown kids at most once a minute after the first ten",)),
+            notes=("keeps 5 kids by default; fetches for unknown kids at most once a minute after the first ten",), plain_json=True),
     Profile("nimbus", "Nimbus JOSE+JWT, JWKSourceBuilder", _minutes(5), _ONE_MINUTE, _minutes(5),
             notes=("gives up after 500ms, or at 50 KB; a malformed key rejects the whole JWKS",)),
     Profile("spring", "Spring Security NimbusJwtDecoder", _minutes(5), _ONE_MINUTE, _minutes(5),
-            notes=("takes RS256 only unless configured otherwise",)),
+            notes=("takes RS256 only unless configured otherwise",), plain_json=True),
     Profile("jose4j", "jose4j HttpsJwks", _hours(1), ZERO, _hours(1),
             notes=("follows max-age without an upper bound",)),
     Profile("go-oidc", "go-oidc 3: dex, oauth2-proxy", _ONE_MINUTE, ZERO, FOREVER, notes=(_GO_JOSE,)),
@@ -219,6 +221,11 @@ def advice(names: Iterable[str]) -> tuple[str, ...]:
             lines.append(f"{profile.title} may accept a revoked key {_how_long(profile.keeps)}")
         lines += [f"{profile.title} {note}" for note in profile.notes]
     return tuple(lines)
+
+
+def wants_plain_json(names: Iterable[str]) -> bool:
+    """Return whether one of these verifiers asks for `application/json` and not for a JWK set."""
+    return any(find_profile(name).plain_json for name in names)
 
 
 def _how_long(keeps: timedelta) -> str:

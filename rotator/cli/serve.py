@@ -43,16 +43,17 @@ def serve(options: dict[str, Any]) -> int:
 
 def _serve(session: Session, assembly: Assembly, stop: threading.Event) -> None:
     from rotator.assemble import served
+    from rotator.server.configured import configured_server
     from rotator.server.serve import serve as serve_until
 
     settings = session.settings
     site = served(settings)
     sources = {name: _source(assembly, name) for name in site.key_sets}
     resync = [settings.key_sets[name].policy.resync for name in site.key_sets]
-    host, port = (settings.server.host, settings.server.port) if settings.server else ("", 0)
+    if settings.server is None:  # `serve` has looked
+        return
     serve_until(
-        host,
-        port,
+        configured_server(settings.server, site),
         site,
         sources,
         resync=min(resync, default=timedelta(minutes=5)),

@@ -9,6 +9,7 @@ from rotator.assemble import served
 from rotator.daemon.waker import Waker
 from rotator.errors import ConfigError, StoreUnavailable, TargetFailing
 from rotator.reconcile.site import Emit
+from rotator.server.configured import configured_server
 from rotator.server.process import ServerProcess
 from rotator.settings import Settings
 
@@ -132,4 +133,4 @@ class Edge:
 def _server_of(settings: Settings) -> ServerProcess | None:
     if settings.server is None:
         return None
-    return ServerProcess(settings.server.host, settings.server.port, served(settings))
+    return configured_server(settings.server, served(settings))

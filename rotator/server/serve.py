@@ -30,8 +30,7 @@ _AT_A_TIME: Final = 8  # one slow store must not hold up the key sets of another
 
 
 def serve(
-    host: str,
-    port: int,
+    server: ServerProcess,
     site: Site,
     sources: Mapping[str, Source],
     *,
@@ -45,7 +44,7 @@ def serve(
     revision. The first reading comes before the server, so that it answers with what is true by then.
 
     Args:
-        host: where to listen, with `port`; see `ServerProcess`.
+        server: what serves the site; it is started and stopped here.
         site: what to serve; its key sets are those of `sources`.
         resync: how often each source is read again, jittered downwards by up to a tenth.
         stop: set by a signal, or by anybody; a new one when left out.
@@ -55,7 +54,6 @@ def serve(
         TargetFailing, ConfigError, StoreUnavailable: the server did not start.
     """
     stop = stop or threading.Event()
-    server = ServerProcess(host, port, site)
     site.public_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     keepers = [_Keeper(site, key_set, source) for key_set, source in sources.items()]
     with _until_signalled(stop), ThreadPoolExecutor(_AT_A_TIME, "resync") as pool:

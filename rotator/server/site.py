@@ -65,8 +65,8 @@ class Site:
         """Return the OpenID discovery documents: one for each issuer whose path is served here.
 
         An issuer without a path is served at its own host, where its key set is the well-known one, if no
-        other key set has the same issuer; at any other host the default key set's is. One with the path
-        `/KEY_SET` is served below it.
+        other key set has the same issuer. At any other host the default key set's is, or the only one there
+        is. An issuer with the path `/KEY_SET` is served below it.
         """
         found: list[Discovery] = []
         roots: dict[str, list[Discovery]] = {}
@@ -80,14 +80,18 @@ class Site:
                 found.append(Discovery(key_set, path + DISCOVERY, None, issuer, uri))
             elif not path:
                 roots.setdefault(host, []).append(
-                    Discovery(key_set, DISCOVERY, host, issuer, origin + WELL_KNOWN)
+                    Discovery(key_set, DISCOVERY, host, issuer, origin + self._place_of(key_set))
                 )
         for claims in roots.values():
             # Several key sets of one issuer have no document of their own; the default one speaks for it.
             named = [item for item in claims if len(claims) == 1 or item.key_set == self.default]
             found += named
-            found += [replace(item, host=None) for item in named if item.key_set == self.default]
+            if named and (named[0].key_set == self.default or len(roots) == 1):
+                found.append(replace(named[0], host=None))
         return found
+
+    def _place_of(self, key_set: str) -> str:
+        return WELL_KNOWN if key_set == self.default else f"/{key_set}/jwks.json"
 
     def render(self) -> bytes:
         """Return this as one line of JSON."""

@@ -23,7 +23,6 @@ from rotator.settings.names import KEY_SET_NAME, NAME_RULE
 from rotator.settings.result import (
     DocumentSettings,
     KeySetSettings,
-    ServerSettings,
     Settings,
     StoreSettings,
 )
@@ -129,7 +128,7 @@ class Loader:
             stores={name: store for name, store in self.stores.items() if store is not None},
             key_sets=self._key_sets,
             combine={path: tuple(names) for path, names in root.combine.items()},
-            server=ServerSettings(*root.server.listen) if root.server else None,
+            server=root.server.settings(self.directory) if root.server else None,
             admin=root.admin.settings() if root.admin else None,
             shutdown_timeout=root.shutdown_timeout,
             key_sets_dir=self._key_sets_dir,

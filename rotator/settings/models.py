@@ -12,11 +12,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rotator.policy import RotationPolicy
-from rotator.settings.result import SHUTDOWN_TIMEOUT, AdminSettings
+from rotator.settings.listeners import Admin, Server
+from rotator.settings.result import SHUTDOWN_TIMEOUT
 from rotator.settings.values import (
     AlgorithmName,
     Duration,
-    Listen,
     MaxAge,
     Mode,
     Name,
@@ -198,7 +198,11 @@ class KeySet(Shared):
         False,
         description="Whether the JWKS is also served at `/.well-known/jwks.json`; one key set at most.",
     )
-    issuer: Text | None = Field(None, description="The `iss` of the tokens; shown, never checked.")
+    issuer: Text | None = Field(
+        None,
+        description="The `iss` of the tokens; never checked. A URL without a path, or with the path `/KEY_SET`, "
+        "has its OpenID discovery document served by the built-in server.",
+    )
     deliver: list[Deliver] = Field(
         [], description="Where signers, and HMAC verifiers, get their documents."
     )
@@ -206,33 +210,6 @@ class KeySet(Shared):
     probes: list[Probe] = Field(
         [], description="URLs at which the JWKS is looked at before a key signs."
     )
-
-
-class Server(Model):
-    """The built-in HTTP server."""
-
-    listen: Listen = Field(description="HOST:PORT; an IPv6 address in brackets.")
-
-
-class Admin(Model):
-    """The admin listener: metrics and health, for those who operate the daemon."""
-
-    listen: Listen | None = Field(
-        None,
-        description="HOST:PORT of `/metrics`, `/healthz` and `/readyz` of `rotator run`; an IPv6 address in brackets. "
-        "Default: `127.0.0.1:8081`, which only this machine reaches; any other address is open to all who can reach it, "
-        "without a password: key sets, kids and addresses are in the metrics, key material never.",
-    )
-    metrics_key_sets: Annotated[int, Field(ge=0, le=100_000)] = Field(
-        1000,
-        description="With more key sets than this, only those that are overdue or failing have series of their own, as many as this at most.",
-    )
-
-    def settings(self) -> AdminSettings:
-        """Return what the program uses of it."""
-        if self.listen is None:
-            return AdminSettings(metrics_key_sets=self.metrics_key_sets)
-        return AdminSettings(*self.listen, self.metrics_key_sets)
 
 
 class Root(Model):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from rotator.policy import format_duration
 from rotator.profiles import FOREVER, PROFILES
-from rotator.settings import models, windows
+from rotator.settings import listeners, models, windows
 from rotator.settings.locations import models_in
 from rotator.settings.values import in_seconds
 from rotator.stores import backend_names, find_backend
@@ -30,8 +30,8 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("An entry of `publish` with `to: file`", "publish[].", models.PublishFile),
     ("An entry of `publish` with `to: store`", "publish[].", models.PublishStore),
     ("An entry of `probes`", "probes[].", models.Probe),
-    ("`server`", "server.", models.Server),
-    ("`admin`", "admin.", models.Admin),
+    ("`server`", "server.", listeners.Server),
+    ("`admin`", "admin.", listeners.Admin),
     ("A store", "stores.NAME.", models.Store),
 )
 

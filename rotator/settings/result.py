@@ -67,10 +67,16 @@ class ProbeSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Where the built-in HTTP server listens; an IPv6 address is without brackets here."""
+    """Where the built-in HTTP server listens; an IPv6 address is without brackets here.
+
+    A Unix socket is a host `unix:/PATH` with port 0. Certificate and key are both there, or neither is.
+    """
 
     host: str
     port: int
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    connections: int = 10_240
 
 
 @dataclass(frozen=True, slots=True)

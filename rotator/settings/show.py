@@ -57,7 +57,13 @@ class Resolved:
                 f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
             )
             at = ("server", "listen")
-            yield at, f"{host}:{settings.server.port}", self._origin(at)
+            unix = settings.server.host.startswith("unix:")
+            shown = settings.server.host if unix else f"{host}:{settings.server.port}"
+            yield at, shown, self._origin(at)
+            for name in ("cert_file", "key_file", "connections"):
+                if (value := getattr(settings.server, name)) is not None:
+                    at = ("server", name)
+                    yield at, value if isinstance(value, int) else str(value), self._origin(at)
         if (admin := settings.admin) is not None:
             host = f"[{admin.host}]" if ":" in admin.host else admin.host
             at = ("admin", "listen")

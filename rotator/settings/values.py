@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,8 @@ from rotator.settings.faults import nearest
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+_UNIX_PATH: Final = 107  # bytes, unix(7)
 
 
 def _positive(value: object) -> timedelta:
@@ -66,6 +69,18 @@ def _listen(value: object) -> tuple[str, int]:
             "must be HOST:PORT, such as '127.0.0.1:8080', '0.0.0.0:8080' or '[::1]:8080'"
         )
     return found[1] or found[2], int(found[3])
+
+
+def _listen_or_unix(value: object) -> tuple[str, int]:
+    if not isinstance(value, str) or not value.startswith("unix:"):
+        return _listen(value)
+    path = value.removeprefix("unix:")
+    if not path.startswith("/") or not path.isprintable() or len(os.fsencode(path)) > _UNIX_PATH:
+        raise ValueError(
+            f"a Unix socket is `unix:` and an absolute path of at most {_UNIX_PATH} bytes, "
+            "such as unix:/run/rotator/jwks.sock"
+        )
+    return value, 0
 
 
 def _url(value: object) -> str:
@@ -135,6 +150,13 @@ Listen = Annotated[
     tuple[str, int],
     PlainValidator(_listen),
     _schema(r"^.+:\d{1,5}$", "127.0.0.1:8080", "[::1]:8080"),
+]
+ListenOrUnix = Annotated[
+    tuple[str, int],
+    PlainValidator(_listen_or_unix),
+    _schema(
+        r"^(.+:\d{1,5}|unix:/.+)$", "127.0.0.1:8080", "[::1]:8080", "unix:/run/rotator/jwks.sock"
+    ),
 ]
 Url = Annotated[str, PlainValidator(_url), WithJsonSchema({"type": "string", "format": "uri"})]
 Text = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_printable)]

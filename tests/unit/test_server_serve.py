@@ -54,12 +54,12 @@ class Running:
             self.server = server
             started.set()
 
+        site = Site(self.public, names)
         sources = {name: self.load_of(name) for name in self.sources} | {"last": count}
         self._thread = threading.Thread(
             target=lambda: serve(
-                "127.0.0.1",
-                0,
-                Site(self.public, names),
+                ServerProcess("127.0.0.1", 0, site),
+                site,
                 sources,
                 resync=timedelta(milliseconds=50),
                 stop=self.stop,
@@ -164,10 +164,11 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 import structlog
-from rotator.server import Site, serve
+from rotator.server import ServerProcess, Site, serve
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-serve("127.0.0.1", 0, Site(Path(sys.argv[1]), ("web",)), {"web": lambda: None},
+site = Site(Path(sys.argv[1]), ("web",))
+serve(ServerProcess("127.0.0.1", 0, site), site, {"web": lambda: None},
       resync=timedelta(hours=1), started=lambda server: print(server.pid, flush=True))
 print("ended", flush=True)
 """
