@@ -25,8 +25,7 @@ REJECTED: Final = 1
 _YEAR: Final = timedelta(days=365)
 _LONGEST: Final = 100 * _YEAR
 _MOST_ROTATIONS: Final = 5_000
-_SHOWN: Final = 3  # breaches of the promise; the JSON document has more
-_TOLD: Final = 20
+_TOLD: Final = 20  # breaches of the promise, in the JSON document
 
 _WEATHER: Final = {
     "crash": "processes killed",
@@ -121,10 +120,10 @@ def _print(session: Session, name: str, report: Report, said: dict[str, Any]) ->
             f"  rejected by {verifier}: {judged.by[verifier]:,} tokens, the first at {moment(first.at)} "
             f"(kid {first.kid}, {first.place}): {first.why}"
         )
-    for sentence in report.found[:_SHOWN]:
-        console.say(f"  the promise was broken: {sentence}")
-    if len(report.found) > _SHOWN:
-        console.say(f"  … and {len(report.found) - _SHOWN} times more")
+    if report.found and not judged.rejected:
+        console.say(
+            f"  the promise was broken {len(report.found):,} times, first: {report.found[0]}"
+        )
 
 
 def _print_experiments(session: Session, tried: list[tuple[Experiment, Report]]) -> None:

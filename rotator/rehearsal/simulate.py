@@ -26,6 +26,7 @@ from rotator.rehearsal.simulate_tally import Tally
 from rotator.rehearsal.simulate_weather import Weather
 from rotator.rehearsal.walls import AnyStore
 from rotator.rehearsal.world import Settings
+from rotator.ring import Phase
 
 _KIND_OF_STORE: Final = {"aws": "labels", "vault": "numbers", "conjur": "voids"}
 _FAR: Final = datetime.max.replace(tzinfo=START.tzinfo)
@@ -43,8 +44,8 @@ class Rehearsal:
     Args:
         seed: decides everything that is left to chance.
         calm: nothing goes wrong.
-        hurried: each key is ordered to be replaced at once (`rotate --now`), and with each change of the ring
-            clocks go from one end of what is allowed to the other: terms last for as short as they ever can.
+        hurried: each key is ordered to be replaced at once (`rotate --now`), and clocks go from one end of what is
+            allowed to the other, so that terms are as short as they ever can be.
 
     Attributes:
         record: what really lay where, for whoever judges it.
@@ -204,9 +205,13 @@ class Rehearsal:
         return self.world.ring.promote is not None
 
     def _clocks(self) -> None:
-        half = self.cast.policy.clock_skew / 2
+        """Let every second rotation begin on slow clocks and end on fast ones."""
+        ring, half = self.world.ring, self.cast.policy.clock_skew / 2
+        superseded = all(key.superseded_at for key in ring.in_phase(Phase.RETIRING))
+        announced = any(key.announced for key in ring.in_phase(Phase.PENDING))
+        fast = superseded and announced and len(self.record.promotions) % 2 == 0
         for replica in self.replicas:
-            replica.host.offset = self.rng.choice((-half, half))
+            replica.host.offset = half if fast else -half
 
     def _rouse(self) -> None:
         """End the rest of those whose time has come."""

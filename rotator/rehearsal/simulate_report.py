@@ -16,7 +16,7 @@ from rotator.rehearsal.simulate_tokens import Court, Judged, verifiers_of
 
 Progress = Callable[[float], None]
 
-_ROTATIONS: Final = 24  # of an experiment, about
+_ROTATIONS: Final = 12  # of an experiment, about
 _SHARE: Final = (
     0.8  # of the time of a rehearsal goes into driving the world; the rest into the tokens
 )
