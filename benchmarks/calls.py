@@ -17,11 +17,10 @@ from typing import Final
 import pytest
 import structlog
 
+from rotator.rehearsal.prices import AWS_CALL, AWS_SECRET_MONTH, MONTHS
 from tests.servers.counting import Calls, Counted
 
 BACKENDS: Final = ("aws", "vault", "conjur")
-SECRET: Final = 0.40  # USD a month: https://aws.amazon.com/secrets-manager/pricing/
-CALL: Final = 0.05 / 10_000  # USD
 ROTATIONS: Final = 365 / 90
 MATERIAL: Final = 2  # current and next; for its grace, hours in 90 days, also the previous
 BY_HAND: Final = 4  # calls of benchmarks/by_hand.sh
@@ -64,8 +63,8 @@ def _told(calls: Calls) -> str:
 
 def _price(nothing: Calls, life: Calls, day: Calls, *, documents: bool) -> None:
     secrets = 1 + MATERIAL + (2 if documents else 0)
-    stored = secrets * SECRET * 12
-    rotating = life.total * ROTATIONS * CALL
+    stored = secrets * AWS_SECRET_MONTH * MONTHS
+    rotating = life.total * ROTATIONS * AWS_CALL
     print(f"  AWS, a key set and year: {stored:.2f} USD for {secrets} secrets, and for calls")
     for how, calls in (
         ("a daemon, resync 5m", day.total * 365),
@@ -74,10 +73,10 @@ def _price(nothing: Calls, life: Calls, day: Calls, *, documents: bool) -> None:
         ("cron, once a day", nothing.total * 365),
     ):
         print(
-            f"    {how:24} {calls * CALL + rotating:6.3f} USD ({calls:,.0f} and {life.total} a life)"
+            f"    {how:24} {calls * AWS_CALL + rotating:6.3f} USD ({calls:,.0f} and {life.total} a life)"
         )
     if documents:
-        by_hand = 2 * SECRET * 12
+        by_hand = 2 * AWS_SECRET_MONTH * MONTHS
         print(f"  the script by hand: {by_hand:.2f} USD for 2 secrets, {BY_HAND} calls a rotation")
 
 
