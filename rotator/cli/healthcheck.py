@@ -101,7 +101,10 @@ def _place_of(url: str) -> Place:
     except ValueError:
         port, host = 0, ""
     if not port or not host or not url.isprintable() or " " in url or parts.username is not None:
-        raise UsageError("--url takes a URL such as http://127.0.0.1:8081/readyz")
+        raise UsageError(
+            "--url takes a URL such as http://127.0.0.1:8081/readyz",
+            hint="without it, `admin` or `server` of the configuration says where to ask",
+        )
     path = parts.path or "/healthz"
     return Place(
         host, port, f"{path}?{parts.query}" if parts.query else path, parts.scheme == "https"
