@@ -24,7 +24,7 @@ from rotator.daemon.pace import (
     after_outcome,
     share_of,
 )
-from rotator.daemon.state import DaemonState, KeySetState, Observer, after_tick
+from rotator.daemon.state import DaemonState, KeySetState, Observer, after_tick, store_in
 from rotator.daemon.waker import Waker
 from rotator.errors import Conflict
 from rotator.reconcile.look import Clock
@@ -87,7 +87,7 @@ class Daemon:
         self.said = ""
         """The last status, as a sentence."""
         for key_set in self._charges.names():
-            self.state.put(KeySetState(key_set, store_of(key_set)))
+            self.state.put(KeySetState(key_set, store_in(store_of(key_set))))
 
     def run(self, each_pass: EachPass | None = None) -> None:
         """Tick until the waker says stop; then return at once, whatever is under way.
@@ -123,7 +123,7 @@ class Daemon:
             elapsed = self._clock.elapsed()
             made = self._charges.replace(sites, store_of, elapsed, changed=changed, done=done)
             for name in made.new:
-                self.state.put(KeySetState(name, store_of(name)))
+                self.state.put(KeySetState(name, store_in(store_of(name))))
             for site in made.gone:
                 self.state.drop(site.key_set)
                 if self._observer is not None:
@@ -243,7 +243,8 @@ class Daemon:
             voice.restless(self._emit, site, charge.changes)
         with self._charges.lock:
             if site.key_set in self._charges:  # else it left the configuration during this tick
-                self.state.put(after_tick(charge.store, outcome, site.policy, self._clock.now()))
+                store, now = store_in(charge.store), self._clock.now()
+                self.state.put(after_tick(store, outcome, site.policy, now))
                 if self._observer is not None:
                     self._observer.ticked(site, outcome)
 
@@ -251,7 +252,9 @@ class Daemon:
         with self._charges.lock:
             if site.key_set not in self._charges:
                 return
-            before = self.state.find(site.key_set) or KeySetState(site.key_set, charge.store)
+            before = self.state.find(site.key_set)
+            if before is None:
+                before = KeySetState(site.key_set, store_in(charge.store))
             reason, _ = voice.reason_of(error)
             self.state.put(replace(before, failing=reason, failures=charge.failures))
             if self._observer is not None:

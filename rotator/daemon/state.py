@@ -53,11 +53,16 @@ class KeySetState:
         return self.overdue or (bool(self.failures) and self.is_due(now))
 
 
+def store_in(lane: str) -> str:
+    """Return the store of a lane, which has a number more once the store was changed: `main~2`."""
+    return lane.partition("~")[0]
+
+
 def after_tick(store: str, outcome: Outcome, policy: RotationPolicy, now: datetime) -> KeySetState:
     """Return what a tick that came to its end says of its key set."""
     step, ring = outcome.step, outcome.ring
     waits = step.do is Do.WAIT
-    due_at = step.due_at if waits and step.due_at is not None else next_deadline(ring, policy)
+    due_at = step.due_at if waits and step.due_at is not None else next_deadline(ring, policy, now)
     first = next(iter(sorted(outcome.failures)), None)
     return KeySetState(
         ring.key_set,

@@ -9,7 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from rotator.daemon.edge import Edge
 from rotator.daemon.lanes import Lanes
 from rotator.daemon.notify import Notifier
 from rotator.daemon.reload import Parts, Reloader
-from rotator.daemon.watch import Watch
+from rotator.daemon.watch import Change, Watch
 from rotator.settings import Settings, load_settings
 from tests.campaign.processes import free_port, until
 from tests.unit.daemon_world import BOUND, HOUR, MINUTE, SECOND, AtOnce, Log, MovedClock
@@ -260,6 +260,25 @@ def test_a_changed_file_is_noticed_by_the_heartbeat(tmp_path: Path) -> None:
         running.close()
 
 
+def test_a_configmap_is_seen_to_change(tmp_path: Path) -> None:
+    """Kubernetes switches one link; the file's own name and directory stay as they are."""
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "rotator.json").write_text(version)
+    (tmp_path / "..data").symlink_to("1")
+    (tmp_path / "rotator.json").symlink_to("..data/rotator.json")
+    running = Running(tmp_path / "1")
+    watch = Watch(replace(running.load(), source=tmp_path / "rotator.json"), {})
+    running.close()
+    assert watch.look() is Change.NONE
+    (tmp_path / "..data_tmp").symlink_to("2")
+    (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+    assert watch.look() is Change.GOING_ON
+    assert watch.look() is Change.DONE
+    watch.accept(watch.mark())
+    assert watch.look() is Change.NONE
+
+
 def test_a_store_that_changes_is_opened_anew_and_the_old_one_closed(running: Running) -> None:
     """A store that stays the same keeps its login; one that nobody uses any more is let go."""
     running.document["stores"]["other"] = running.store("other")
@@ -281,6 +300,7 @@ def test_a_store_that_changes_is_opened_anew_and_the_old_one_closed(running: Run
     running.document["stores"]["other"]["lock_timeout"] = "3s"
     running.write()
     running.reload()
+    assert running.daemon.state.key_sets()["api"].store == "other"
     assert closed["other"].wait(BOUND)
     assert not closed["local"].is_set()
     assert running.settle() == ["api"]
