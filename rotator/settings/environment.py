@@ -8,6 +8,7 @@ and mappings are JSON. With `_FILE` at its end, a variable names a file that hol
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,6 +18,7 @@ from rotator.settings.faults import Fault, Path, Place, nearest
 PREFIX: Final = "ROTATOR__"
 _NAMED: Final = ("stores", "key_sets")
 _MAX_VALUE: Final = 1 << 16
+_ADDRESS: Final = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]:\d+", re.ASCII)  # `[::]:8080` is no list
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def value_of(
         text = _read(override, path, faults)
         return None if text is None else ((*path[:-1], last.removesuffix("_file")), text)
     value = override.value
-    if value.lstrip()[:1] in {"[", "{"}:
+    if value.lstrip()[:1] in {"[", "{"} and not _ADDRESS.fullmatch(value):
         import json
 
         try:

@@ -14,7 +14,10 @@ from tests.packaging.environment import ROOT, Built, Installed
 PACKAGES = {"rotator"} | {path.parent.name for path in (ROOT / "backends").glob("*/__init__.py")}
 
 # Loaded late or by an extra only: none of them belongs to a `rotate` that has nothing to do.
-LATE = {"aiohttp", "apscheduler", "boto3", "botocore", "conjur_api", "granian", "hvac", "joserfc"}
+LATE = {
+    *("aiohttp", "apscheduler", "boto3", "botocore", "conjur_api", "granian", "hvac", "joserfc"),
+    "prometheus_client",
+}
 EXTRAS = {"aiohttp", "boto3", "botocore", "conjur_api", "hvac"}
 
 NOTHING_CHANGED, SOMETHING_CHANGED = 0, 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -244,6 +244,20 @@ def test_a_fleet_is_bounded(tmp_path: Path) -> None:
         host.meter.failed(site, StoreDenied("no"))
     assert host.values("rotator_key_sets_failing") == {(): 3.0}
     assert len(host.values("rotator_key_set_failing")) == 2
+
+
+def test_a_scrape_is_bounded(tmp_path: Path) -> None:
+    """Ten thousand key sets that fail at once: as large as the limit allows, and no larger."""
+    host = Host(tmp_path, limit=200)
+    site = host.site()
+    host.settle(site)
+    one = replace(host.meter.read().key_sets[0], failing=True)
+    for number in range(10_000):
+        host.meter._key_sets[f"set-{number}"] = replace(one, key_set=f"set-{number}")
+    text = host.text()
+    assert text.count("\nrotator_key_set_failing{") == 200
+    assert len(text) < 200 * 22 * 200  # series of each, bytes of one
+    assert host.values("rotator_key_sets") == {(): 10_001.0}
 
 
 def test_only_calls_inside_the_block_are_counted(host: Host) -> None:
