@@ -12,6 +12,8 @@ from rotator.rehearsal.walls import AnyShelf
 from rotator.ring import ADOPTION, ENDED, Key, KeyRing, Phase
 from rotator.ring_document import read_ring
 from rotator.secret import Secret
+from rotator.window_contract import longest_closure
+from rotator.windows import JITTER
 
 _MAY_FOLLOW: Final[dict[Phase | None, set[Phase | None]]] = {
     None: {Phase.CREATING, Phase.RETIRING},
@@ -78,6 +80,7 @@ class RingWatch:
             broken("keys of several types are published together")
         if self.max_keys and len(new.published) > max(self.max_keys, len(old.published)):
             broken(f"{len(new.published)} keys are published, {self.max_keys} are allowed")
+        self._judge_window(old, new)
         if old.hold and new.hold and not self.urgent and not (old.promote and old.promote.urgent):
             self._judge_hold(old, new)
 
@@ -92,6 +95,20 @@ class RingWatch:
             self.promise.broken(f"{kid} came back")
         if old and new and (old.public, old.check) != (new.public, new.check):
             self.promise.broken(f"{kid} has another public half")
+
+    def _judge_window(self, old: KeyRing, new: KeyRing) -> None:
+        """A current key is replaced by the next inside a change window only, as far as clocks can tell."""
+        windows, active, order = self.policy.windows, new.active, old.promote
+        if windows is None or active is None or old.active is None or _revoked_now(old, new):
+            return
+        before, at = old.find(active.kid), active.activated_at
+        if before is None or before.phase is not Phase.PENDING or at is None:
+            return
+        if self.urgent or (order is not None and (order.urgent or order.ignore_windows)):
+            return
+        # The date may be another host's, whose clock is ahead.
+        if windows.next_open(at - self.policy.clock_skew) > at:
+            self.promise.broken(f"{active.kid} became active at {at}, outside every change window")
 
     def _judge_hold(self, old: KeyRing, new: KeyRing) -> None:
         if _revoked_now(old, new):
@@ -162,11 +179,17 @@ def overdue(
     active = ring.active
     if active is not None and ring.hold is None and active.activated_at is not None:
         wait = max(policy.propagation_wait, longest_wait)
-        period = policy.rotate_every + policy.creation_lead + 2 * wait
+        period = policy.rotate_every + policy.creation_lead + 2 * wait + _closed(policy)
         # A new kind starts its propagation when it is wanted, and is paced.
         if healthy_for > period + 2 * wait + policy.grace_wait:
             check(active.activated_at + period, f"{active.kid} still signs")
     return found
+
+
+def _closed(policy: RotationPolicy) -> timedelta:
+    """Return how long change windows may hold up a promotion."""
+    closed = longest_closure(policy.windows) if policy.windows is not None else None
+    return ZERO if closed is None else closed.length + JITTER
 
 
 def _due(

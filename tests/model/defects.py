@@ -6,7 +6,7 @@ for. `scenario` is the story in which its harm shows.
 
 from __future__ import annotations
 
-from rotator import evidence, jwks, rules, transitions
+from rotator import evidence, jwks, rules, situation, transitions
 from rotator.clock import Verdict
 from rotator.observed import Observed
 from rotator.policy import ZERO, RotationPolicy
@@ -270,6 +270,12 @@ DEFECTS: tuple[Defect, ...] = (
         "kid",
         instead(steps, "begin_creation", faulty.kid_unasked),
         writers.kids_that_come_again,
+    ),
+    Defect(
+        "promoted outside change windows",
+        "windows",
+        instead(situation, "opening", lambda _ring, _policy, due, now=None: max(due, now or due)),
+        time.rotations_in_change_windows,
     ),
     Defect(
         "a new key tried again though nobody knows whether the ring has it",

@@ -11,10 +11,25 @@ from rotator.observed import DocumentKind
 from rotator.policy import ZERO, RotationPolicy, Standby, broken_clauses
 from rotator.rehearsal.walls import KINDS, AnyStore, MemoryStore, Place, VoidStore
 from rotator.rehearsal.world import Process, Settings, World
+from rotator.windows import Freeze, Opening, Windows
 
 _ASYMMETRIC = (kind_of("RS256", 2048), kind_of("RS256", 3072), kind_of("RS512", 2048))
 _MIXED = (*_ASYMMETRIC, kind_of("ES256"), kind_of("EdDSA"))
 _SYMMETRIC = (kind_of("HS256"), kind_of("HS512"))
+
+
+def every(minutes: int, lasting: int) -> tuple[Opening, ...]:
+    """Return what opens every so many minutes of each day, for so many."""
+    starts = range(7, 24 * 60, minutes)
+    return tuple(Opening(tuple(range(7)), start, (start + lasting) % (24 * 60)) for start in starts)
+
+
+# Hours of real windows in minutes: the time scale of the model's policies. DST days are not far.
+_WINDOWS = (
+    Windows(every(60, 20), zone="Europe/Berlin"),
+    Windows(every(180, 30), (Freeze((1, 2), (1, 2)),), "America/New_York"),
+    Windows(every(25, 12)),
+)
 
 
 def seconds(value: float) -> timedelta:
@@ -151,6 +166,7 @@ def random_policy(rng: random.Random, kinds: tuple[Kind, ...]) -> RotationPolicy
         resync=some(5, 30, 300),
         standby=rng.choice((Standby.ALWAYS, Standby.ALWAYS, Standby.JUST_IN_TIME)),
         allow_mixed_kty=kinds is _MIXED,
+        windows=rng.choice((None, None, *_WINDOWS)),
     )
     if rng.random() < 0.5:
         return tight(policy)

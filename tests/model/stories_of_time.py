@@ -9,7 +9,8 @@ from rotator.observed import DocumentKind
 from rotator.policy import RotationPolicy, Standby
 from rotator.reconcile.tick import tick
 from rotator.rehearsal.walls import Fault
-from tests.model.scene import seconds, tight
+from rotator.windows import Windows
+from tests.model.scene import every, seconds, tight
 from tests.model.stage import SYMMETRIC, Stage, stage, tight_policy
 
 
@@ -33,6 +34,22 @@ def rotations_ordered_at_once() -> None:
 def rotations_seen_through_a_cdn() -> None:
     """The same, the publication looked at through caches that keep it as long as we allow."""
     stage(probe=True).run(seconds(6000), prompt=True)
+
+
+def rotations_in_change_windows() -> None:
+    """Twenty minutes of each hour: rotations by date and by order; a revocation waits for none."""
+    windows = Windows(every(60, 20), zone="Europe/Berlin")
+    it = stage(replace(tight_policy(), windows=windows, max_keys=9), follower=True)
+    it.run(seconds(8000))
+    operations.order_promotion(it.slow.site, None, "now")
+    it.run(seconds(3000))
+    active = it.world.ring.active
+    assert active is not None
+    operations.revoke(it.fast.site, [active.kid], "leaked")
+    it.run(seconds(200))
+    now = it.world.ring.active
+    assert now is not None
+    assert now.kid != active.kid
 
 
 def a_kid_that_vanishes() -> None:
