@@ -24,7 +24,7 @@ from rotator.stores import ServerTime
 if TYPE_CHECKING:
     import structlog
 
-__all__ = ["Calls", "Heard", "get_logger", "on_call", "server_time"]
+__all__ = ["Calls", "Heard", "JustWritten", "get_logger", "on_call", "server_time"]
 
 _T = TypeVar("_T")
 
@@ -171,6 +171,42 @@ def _say_nothing() -> None:
     from stamina.instrumentation import set_on_retry_hooks
 
     set_on_retry_hooks([])
+
+
+class JustWritten:
+    """Names that this process wrote a moment ago: "not there", said of one of them, is an old answer.
+
+    Secrets managers that are eventually consistent (AWS), or read from standbys (Vault), give such answers.
+
+    Args:
+        seconds: how long such an answer is not believed.
+    """
+
+    def __init__(self, seconds: float = 30.0) -> None:
+        self._seconds = seconds
+        self._until: dict[str, float] = {}
+
+    def note(self, name: str) -> None:
+        """Remember that a name was written now."""
+        now = time.monotonic()
+        self._until = {name: until for name, until in self._until.items() if until > now}
+        self._until[name] = now + self._seconds
+
+    def forget(self, name: str) -> None:
+        """Forget a name that was removed since, by this process."""
+        self._until.pop(name, None)
+
+    def refuse(self, name: str, place: str) -> None:
+        """Refuse to believe that a name is not there, if it was written a moment ago.
+
+        Raises:
+            StoreUnavailable: it was; the answer is tried for again.
+        """
+        if self._until.get(name, 0.0) > time.monotonic():
+            raise StoreUnavailable(
+                f"{place} does not show {name} yet, which was written a moment ago",
+                hint="it is tried again",
+            )
 
 
 def server_time(url: str, date: str | None, sent: float) -> ServerTime | None:

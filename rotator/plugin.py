@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rotator.calls import Calls, get_logger, server_time
+from rotator.calls import Calls, JustWritten, get_logger, server_time
 from rotator.errors import (
     BackendMissing,
     ConfigError,
@@ -51,6 +51,7 @@ __all__ = [
     "Finding",
     "HttpUrl",
     "Inspectable",
+    "JustWritten",
     "MaterialStore",
     "RemoteSettings",
     "Report",

@@ -14,7 +14,7 @@ import botocore.exceptions as sdk  # noqa: TID253  # see above
 from botocore import xform_name  # noqa: TID253
 from botocore.parsers import ResponseParserError  # noqa: TID253
 
-from rotator.plugin import Calls, RotatorError, ServerTime, StoreDenied, server_time
+from rotator.plugin import Calls, RotatorError, ServerTime, StoreDenied, server_time, still_time
 from rotator_aws.failures import (
     LOGIN,
     Asked,
@@ -29,6 +29,7 @@ from rotator_aws.login import Login
 from rotator_aws.settings import AwsSettings
 
 _T = TypeVar("_T")
+_WRITES: Final = frozenset({"CreateSecret", "PutSecretValue", "UpdateSecretVersionStage"})
 _NAMES: Final = {"secretsmanager": "AWS Secrets Manager", "sts": "AWS STS", "iam": "AWS IAM"}
 
 
@@ -84,13 +85,16 @@ class Client:
 
         Raises:
             Refused: AWS refused with one of those codes.
-            StoreUnavailable, StoreDenied, ConfigError: everything else; never an exception of the SDK.
+            StoreUnavailable, StoreDenied, ConfigError: everything else; never an exception of the SDK. Also
+                when the write window of this tick has passed (`still_time`): nothing was sent.
         """
         asked = Asked(
             self.place if service == "secretsmanager" else _NAMES[service],
             f"{service}:{operation}",
             resource,
         )
+        if operation in _WRITES:
+            still_time()
         with self.calls.logged(f"{operation} {resource}".rstrip(), None):
             answer = self._ask(_Call(asked, service, operation, parameters, expect))
             if needs and needs not in answer.fields:

@@ -7,7 +7,7 @@ import binascii
 import json
 from typing import Any, Final
 
-from rotator.plugin import Conflict, Secret, StoreCorrupt
+from rotator.plugin import Conflict, JustWritten, Secret, StoreCorrupt
 from rotator_aws.client import Client
 from rotator_aws.names import locator_for, material_name, new_token
 from rotator_aws.values import Scheduled, Values
@@ -23,6 +23,7 @@ class AwsMaterial:
         self._client = client
         self._values = values
         self._key_set = key_set
+        self._fresh = JustWritten()
 
     def allocate(self, kid: str, taken: frozenset[str]) -> str:
         """Return a locator for a new key that is none of `taken`: the kid where it is a safe name."""
@@ -53,6 +54,7 @@ class AwsMaterial:
                     ) from None
 
         self._client.step("material.put", self._key_set, step)
+        self._fresh.note(name)
 
     def get(self, locator: str, kid: str) -> Secret | None:
         """Return the material of one key; None when its secret is not there, or scheduled for deletion.
@@ -62,7 +64,14 @@ class AwsMaterial:
             StoreUnavailable, StoreDenied: no answer.
         """
         name = self._name(locator)
-        return self._client.step("material.get", self._key_set, lambda: self._read(name, kid))
+
+        def step() -> Secret | None:
+            found = self._read(name, kid)
+            if found is None:
+                self._fresh.refuse(name, self._client.place)
+            return found
+
+        return self._client.step("material.get", self._key_set, step)
 
     def destroy(self, locator: str, kid: str) -> None:
         """Delete the secret of one key, for good after `recovery_window`; harmless when it is gone.
@@ -75,6 +84,7 @@ class AwsMaterial:
             StoreUnavailable, StoreDenied: it may still be there.
         """
         name = self._name(locator)
+        self._fresh.forget(name)
 
         def step() -> None:
             try:

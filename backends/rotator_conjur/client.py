@@ -12,6 +12,7 @@ from rotator.plugin import (
     StoreDenied,
     StoreError,
     StoreUnavailable,
+    still_time,
 )
 from rotator_conjur.logins import Login
 from rotator_conjur.wire import Answer, Wire
@@ -84,8 +85,10 @@ class Conjur:
 
         Raises:
             StoreDenied: it may not be written, or not like this; nothing was written.
-            StoreUnavailable: perhaps it was written, perhaps not.
+            StoreUnavailable: perhaps it was written, perhaps not. Also when the write window of this tick
+                has passed: nothing was sent.
         """
+        still_time()
         path = ("secrets", self._account, "variable", variable)
         answer = self._call("POST", *path, body=value, headers=_OCTETS)
         if answer.status == 500:  # a write of somebody else took the number of the version

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rotator.plugin import ConfigError, ServerTime, StoreDenied, StoreUnavailable
+from rotator.plugin import ConfigError, ServerTime, StoreDenied, StoreUnavailable, still_time
 from rotator_vault.connection import Answer
 from rotator_vault.identity import Identity
 from rotator_vault.meaning import denied, quoted
@@ -100,11 +100,13 @@ class Engine:
 
         Raises:
             StoreDenied, ConfigError: as `read`.
-            StoreUnavailable: as `read`; whether it was written is for the next read.
+            StoreUnavailable: as `read`; whether it was written is for the next read. Also when the write
+                window of this tick has passed: nothing was sent.
         """
         if not self._is_version_2:  # a version 1 engine would take it, and compare nothing
             self.require_version_2()
         body = {"options": {"cas": cas}, "data": data}
+        still_time()
         answer = self.identity.send("POST", f"{self.mount}/data/{path}", body)
         number = answer.data.get("version")
         if answer.status == 200 and isinstance(number, int):

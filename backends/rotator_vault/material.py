@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rotator.plugin import Calls, Secret, StoreCorrupt, StoreDenied
+from rotator.plugin import Calls, JustWritten, Secret, StoreCorrupt, StoreDenied
 from rotator_vault.envelopes import material_data, material_of
 from rotator_vault.kv import Engine, Found, Gone
 from rotator_vault.names import locator_for, material_path
@@ -28,6 +28,7 @@ class VaultMaterial:
         self._calls = calls
         self._prefix = prefix
         self._key_set = key_set
+        self._fresh = JustWritten()
 
     def allocate(self, kid: str, taken: frozenset[str]) -> str:
         """Return a locator for a new key that is none of `taken`: the kid where it is safe in a path."""
@@ -54,6 +55,7 @@ class VaultMaterial:
                 )
 
         self._calls.attempt("material.put", self._key_set, step)
+        self._fresh.note(path)
 
     def _written(self, path: str, data: dict[str, str]) -> bool:
         try:
@@ -72,7 +74,14 @@ class VaultMaterial:
             StoreDenied, StoreUnavailable, ConfigError: no answer.
         """
         path = self._path(locator)
-        found = self._calls.attempt("material.get", self._key_set, lambda: self._engine.read(path))
+
+        def step() -> Found | Gone | None:
+            found = self._engine.read(path)
+            if found is None:
+                self._fresh.refuse(path, f"Vault at {self._engine.address}")
+            return found
+
+        found = self._calls.attempt("material.get", self._key_set, step)
         if found is None or (isinstance(found, Gone) and found.destroyed):
             return None
         material = self._held(found, path, kid)
@@ -94,16 +103,16 @@ class VaultMaterial:
             StoreDenied, StoreUnavailable, ConfigError: it may still be there.
         """
         path = self._path(locator)
+        self._fresh.forget(path)
 
         def step() -> None:
             found = self._engine.read(path)
-            if found is None:
-                return
             if isinstance(found, Found):
                 material_of(found.data, self._key_set, kid, self._place(path))
+            # A standby may not show yet what is there: the one version that there ever is goes all the same.
+            newest = 1 if found is None else found.version
             # First the keys, which is final; the metadata only makes room for the name.
-            oldest = max(1, found.version - _MOST)
-            self._engine.destroy(path, range(oldest, found.version + 1))
+            self._engine.destroy(path, range(max(1, newest - _MOST), newest + 1))
             self._engine.erase(path)
 
         self._calls.attempt("material.destroy", self._key_set, step)

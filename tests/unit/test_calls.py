@@ -14,7 +14,7 @@ import structlog
 from stamina.instrumentation import get_on_retry_hooks
 
 from rotator import calls
-from rotator.calls import Calls, server_time
+from rotator.calls import Calls, JustWritten, server_time
 from rotator.errors import Conflict, StoreDenied, StoreError, StoreUnavailable
 
 
@@ -162,3 +162,18 @@ def test_only_store_errors_carry_an_exit_code() -> None:
     """The new fields change nothing of how an error reads."""
     error: StoreError = StoreUnavailable("down", hint="wait", retry_after=3.0)
     assert (str(error), error.exit_code) == ("down: wait", 69)
+
+
+def test_what_was_written_a_moment_ago_is_there() -> None:
+    """An old answer is not believed for a while; what was removed since, or never written, may be missing."""
+    fresh = JustWritten()
+    fresh.note("a")
+    fresh.note("b")
+    fresh.forget("b")
+    with pytest.raises(StoreUnavailable, match="a moment ago"):
+        fresh.refuse("a", "the store")
+    fresh.refuse("b", "the store")
+    fresh.refuse("c", "the store")
+    past = JustWritten(seconds=0.0)
+    past.note("a")
+    past.refuse("a", "the store")
