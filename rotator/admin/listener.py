@@ -11,7 +11,7 @@ import contextlib
 import errno
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ ANSWER_SECONDS: Final = 30.0
 """For the answer to be made and taken."""
 _LINGER: Final = 1.0  # seconds for a client to close, so that a reset does not take its answer away
 _BACKLOG: Final = 64
+_RETRY: Final = 0.5  # seconds until an address that was taken is tried again
 _START: Final = 10.0
 
 
@@ -56,6 +57,7 @@ class AdminListener:
         self._quick = {self._routes[path] for path in quick}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
         self._socket: socket.socket | None = None
         self._workers = ThreadPoolExecutor(len(routes) or 1, "admin")
         self._making: dict[Route, asyncio.Future[Answer]] = {}
@@ -68,39 +70,61 @@ class AdminListener:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def start(self) -> None:
+    def start(self, listening: Callable[[], None], taken: Callable[[TargetFailing], None]) -> None:
         """Listen, and answer from another thread.
 
+        An address that another program has is waited for in that thread: during an upgrade it is the daemon
+        before this one, and nobody's rotation must depend on being looked at.
+
+        Args:
+            listening: called once it listens, perhaps from that thread.
+            taken: called when it has to wait for the address, with the reason.
+
         Raises:
-            TargetFailing: another program listens there.
             ConfigError: an address that this host does not have, or may not use.
         """
-        self._socket = _bind(self._host, self._port)
+        try:
+            self._socket = _bind(self._host, self._port)
+        except TargetFailing as error:
+            taken(error)
         began = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, args=(self._socket, began), name="admin", daemon=True
+            target=self._run, args=(listening, began), name="admin", daemon=True
         )
         self._thread.start()
-        began.wait(_START)
+        if self._socket is not None:
+            began.wait(_START)
 
     def stop(self) -> None:
         """Close every connection and listen no more."""
+        self._stopping.set()
         loop, thread = self._loop, self._thread
-        if loop is not None and thread is not None:
+        if loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended already
                 loop.call_soon_threadsafe(loop.stop)
+        if thread is not None:
             thread.join(_START)
         self._workers.shutdown(wait=False, cancel_futures=True)
         if self._socket is not None:
             self._socket.close()
 
-    def _run(self, listener: socket.socket, began: threading.Event) -> None:
+    def _run(self, listening: Callable[[], None], began: threading.Event) -> None:
+        while self._socket is None:
+            if self._stopping.wait(_RETRY):
+                return
+            with contextlib.suppress(TargetFailing, ConfigError):
+                self._socket = _bind(self._host, self._port)
         self._loop = loop = asyncio.new_event_loop()
         try:
             server = loop.run_until_complete(
-                loop.create_server(lambda: _Connection(self, loop), sock=listener, backlog=_BACKLOG)
+                loop.create_server(
+                    lambda: _Connection(self, loop), sock=self._socket, backlog=_BACKLOG
+                )
             )
             began.set()
+            listening()
+            if self._stopping.is_set():
+                return
             loop.run_forever()
             server.close()
             for connection in list(self._open):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rotator.assemble import Assembly
+from rotator.errors import TargetFailing
 from rotator.settings import AdminSettings, Settings
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def watched(assembly: Assembly, load: Load, metrics_file: Path | None) -> Iterat
         load: reads the configuration anew.
 
     Raises:
-        TargetFailing, ConfigError: the admin listener cannot listen where it should.
+        ConfigError: the admin listener can never listen where it should.
     """
     admin = assembly.settings.admin
     if admin is None and metrics_file is None:
@@ -93,6 +94,10 @@ def _listen(
     meter, state, around = known
     site = AdminSite(settings, meter, around, reload=lambda: state.reload, beat=lambda: state.beat)
     listener = AdminListener(admin.host, admin.port, site.routes, frozenset({"/healthz"}))
-    listener.start()
+    emit = assembly.emit
+
+    def taken(error: TargetFailing) -> None:
+        emit("warning", "admin.waiting", reason=error.message, hint=error.hint)
+
+    listener.start(lambda: emit("info", "admin.started", address=listener.url), taken)
     stack.callback(listener.stop)
-    assembly.emit("info", "admin.started", address=listener.url)

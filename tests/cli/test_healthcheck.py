@@ -85,14 +85,27 @@ def test_every_fault_of_healthcheck_is_a_1(bench: Bench) -> None:
         assert f"127.0.0.1:{port}/healthz does not answer" in bench.run("healthcheck", env=env).err
 
 
-def test_admin_that_cannot_listen(tmp_path: Path) -> None:
+def test_an_admin_address_in_use_keeps_nobody_from_rotating(tmp_path: Path) -> None:
+    """It is said, and waited for: during an upgrade the daemon before has it."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    bench = Bench(tmp_path, more={"admin": {"listen": f"127.0.0.1:{port}"}})
+    daemon = Daemon(bench.config)
+    with ended(daemon):
+        daemon.wait_for("admin.waiting")
+        daemon.wait_for("key.promoted")
+        taken.close()
+        daemon.wait_for("admin.started")
+        assert ask(port, "/healthz")[0] == 200
+        assert daemon.end() == 143
+
+
+def test_an_admin_address_of_another_host_is_refused(tmp_path: Path) -> None:
     """One message, and nothing was begun."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        bench = Bench(tmp_path, more={"admin": {"listen": listen}})
-        ran = bench.run("run")
-    assert ran.code == 75
-    assert f"the admin listener cannot listen at {listen}" in ran.err
+    bench = Bench(tmp_path, more={"admin": {"listen": "192.0.2.1:1"}})
+    ran = bench.run("run")
+    assert ran.code == 78
+    assert "the admin listener cannot listen at 192.0.2.1:1" in ran.err
     assert "admin.listen" in ran.err
     assert not bench.ring.exists()
 

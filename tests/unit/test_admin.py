@@ -33,12 +33,16 @@ def plain(text: str) -> Callable[[], Answer]:
     return lambda: Answer(200, "text/plain", text.encode())
 
 
+def unexpected(error: TargetFailing) -> None:
+    raise AssertionError(str(error))
+
+
 @contextmanager
 def listening(**routes: Callable[[], Answer]) -> Iterator[AdminListener]:
     """A listener with a quick `/healthz` and more routes by name."""
     found = {"/healthz": plain("well\n"), **{f"/{name}": route for name, route in routes.items()}}
     made = AdminListener("127.0.0.1", 0, found, frozenset({"/healthz"}))
-    made.start()
+    made.start(lambda: None, unexpected)
     try:
         yield made
     finally:
@@ -196,13 +200,32 @@ def test_a_fault_in_telling_is_a_503() -> None:
 
 
 def test_addresses() -> None:
-    """One that is taken may be free later; one that this host has not will not be."""
-    with listening() as made:
-        port = int(made.url.rpartition(":")[2])
-        with pytest.raises(TargetFailing, match=f"127.0.0.1:{port}: another program does"):
-            AdminListener("127.0.0.1", port, {}).start()
+    """One that is taken is waited for; one that this host has not is refused."""
+    said_so: list[TargetFailing] = []
+    began = threading.Event()
+    with listening() as first:
+        port = int(first.url.rpartition(":")[2])
+        second = AdminListener("127.0.0.1", port, {"/second": plain("second")})
+        second.start(began.set, said_so.append)
+        assert f"127.0.0.1:{port}: another program does" in said_so[0].message
+        assert not began.is_set()
+    try:
+        assert began.wait(BOUND)
+        assert status(exchange(second, get("/second"))) == 200
+    finally:
+        second.stop()
     with pytest.raises(ConfigError, match=r"cannot listen at 192\.0\.2\.1:1"):
-        AdminListener("192.0.2.1", 1, {}).start()
+        AdminListener("192.0.2.1", 1, {}).start(lambda: None, unexpected)
+
+
+def test_it_ends_while_it_waits_for_its_address() -> None:
+    """Nothing is left behind."""
+    with listening() as first:
+        second = AdminListener("127.0.0.1", int(first.url.rpartition(":")[2]), {})
+        second.start(lambda: None, lambda _: None)
+        second.stop()
+        assert second._thread is not None
+        assert not second._thread.is_alive()
 
 
 @settings(max_examples=300, deadline=None)
