@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ def run(options: dict[str, Any], metrics_file: Path | None) -> int:
     from rotator.daemon import run_daemon
     from rotator.shard import only
 
+    # Until the daemon listens to it: what it would read again is only being read.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     session = Session(options, level="info")
     shard = session.shard
 
