@@ -19,7 +19,8 @@ COMMANDS: Final[dict[str, str]] = {
     "due": "Tell by the exit code what is due, or how the daemon is.",
     "healthcheck": "Ask a running daemon how it is.",
     "run": "Run as a daemon, with the HTTP server when configured.",
-    "serve": "Serve the JWKS over HTTP; rotate nothing.",
+    "serve": "Serve the JWKS over HTTP, or have nginx do it.",
+    "edge-config": "Print the configuration of an nginx that serves the JWKS.",
     "status": "Show the keys, the orders, and what is waited for.",
     "jwks": "Print the JWKS.",
     "history": "Show what happened to each key.",
@@ -38,10 +39,16 @@ COMMANDS: Final[dict[str, str]] = {
 }
 
 # Commands that live together in one module.
-_MODULES: Final = {"release": "hold", "unpin": "pin"}
+_MODULES: Final = {"release": "hold", "unpin": "pin", "edge-config": "edge_config"}
 
 # Commands that stand on the line of another in `rotator --help`, which fits one screen.
-_WITH: Final = {"plan": "rehearse", "due": "healthcheck", "hold": "release", "pin": "unpin"}
+_WITH: Final = {
+    "plan": "rehearse",
+    "due": "healthcheck",
+    "hold": "release",
+    "pin": "unpin",
+    "serve": "edge-config",
+}
 
 _OPTIONS: Final = """\
 Options, before or after a command; `rotator COMMAND --help` shows its own:
@@ -63,7 +70,7 @@ class LazyGroup(click.Group):
             return None
         if cmd_name not in self.commands:
             module = import_module(f"rotator.cli.{_MODULES.get(cmd_name, cmd_name)}")
-            command: click.Command = getattr(module, cmd_name)
+            command: click.Command = getattr(module, cmd_name.replace("-", "_"))
             self.add_command(add_common(command), cmd_name)
         return super().get_command(ctx, cmd_name)
 

@@ -106,7 +106,10 @@ class FilePublication:
                 previous=_earlier(sight.document),
             )
             replace_file(sidecar_path(self.path), sidecar.render(), self._mode)
-            replace_file(self.path, document.body, self._mode)
+            with translating(f"cannot write {self.path}"):
+                before = self.path.stat() if self.path.exists() else None
+                replace_file(self.path, document.body, self._mode)
+                _tell_apart(self.path, before)
 
     def _checked(self, document: Document) -> int:
         try:
@@ -179,6 +182,18 @@ class FilePublication:
                 return
             directory.mkdir(exist_ok=True)
             directory.chmod(0o755)  # whatever the umask says: others must reach what they may read
+
+
+def _tell_apart(path: Path, before: os.stat_result | None) -> None:
+    """Give a file another date, in whole seconds, than one of the same length that it replaced.
+
+    A web server makes its ETag of these two: a cache would go on with the old document for ever.
+    """
+    now = path.stat()
+    if before is None or now.st_size != before.st_size or int(now.st_mtime) > int(before.st_mtime):
+        return
+    later = int(before.st_mtime) + 1
+    os.utime(path, (later, later))
 
 
 def _fit(document: Document, key_set: str) -> int:
