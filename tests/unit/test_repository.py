@@ -47,6 +47,9 @@ PURE = (
     "ring_moved",
     "ring_reader",
     "transitions",
+    "situation",
+    "window_contract",
+    "windows",
 )
 INPUT_OUTPUT_CLOCK = frozenset(
     {

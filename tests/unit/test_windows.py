@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -185,6 +188,16 @@ def test_the_two_dst_days() -> None:
         (datetime(2026, 10, 24, 23, 30, tzinfo=UTC), datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),
         (datetime(2026, 10, 25, 1, 0, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)),
     ]
+
+
+def test_time_zones_need_nothing_of_the_host() -> None:
+    """A minimal container has no time zones of its own; one configuration means the same in it."""
+    code = "from rotator.windows import zone_of; print(zone_of('Europe/Berlin'))"
+    bare = {**os.environ, "PYTHONTZPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "Europe/Berlin\n"
 
 
 def test_past_midnight() -> None:
