@@ -12,6 +12,7 @@ PYTHON ?=
 # More words for pytest: make test PYTEST='-k ring'
 PYTEST ?=
 MODEL_STEPS ?= 1000000
+FUZZ_REQUESTS ?= 1000000
 # make lock UPGRADE=--upgrade takes the newest releases; without it only what must change does.
 UPGRADE ?=
 UV := uv==0.13.9
@@ -86,6 +87,10 @@ package-test: $(VENV)/.installed  ## build wheel and sdist and try the wheel in 
 .PHONY: model
 model: $(VENV)/.installed  ## the model over the rehearsal world, MODEL_STEPS steps (1,000,000)
 	ROTATOR_MODEL_STEPS=$(MODEL_STEPS) $(BIN)/python -P -m pytest -n 2 --timeout 0 tests/model $(PYTEST)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.installed  ## hostile input against the server and the admin listener, FUZZ_REQUESTS requests (1,000,000) to each
+	ROTATOR_FUZZ_REQUESTS=$(FUZZ_REQUESTS) $(BIN)/python -P -m pytest --timeout 0 -rP tests/fuzz $(PYTEST)
 
 .PHONY: lint
 lint: $(VENV)/.installed  ## ruff, its formatter, and the import arrows

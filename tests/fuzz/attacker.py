@@ -39,8 +39,9 @@ class Attacker(Parts):
         while made < requests:
             exchange = self.random.choices(makers, weights)[0]()
             if self.site.single:
-                least, most = min(exchange.least, 1), min(exchange.most, 1)
-                exchange = dataclasses.replace(exchange, requests=1, least=least, most=most)
+                # Not even one, when a newer connection took the place of this one.
+                most = min(exchange.most, 1)
+                exchange = dataclasses.replace(exchange, requests=1, least=0, most=most)
             made += exchange.requests
             yield exchange
 

@@ -100,10 +100,10 @@ class Idlers:
         "unread": _ASK * 400,
     }
 
-    def __init__(self, address: tuple[str, int], each: int = 3) -> None:
+    def __init__(self, address: tuple[str, int], each: int, patience: float) -> None:
         self.lives: dict[str, list[float]] = {kind: [] for kind in self.KINDS}
         """How long connections of each kind lasted, in seconds."""
-        self._address = address
+        self._address, self._patience, self._until = address, patience, 0.0
         self._kinds = [kind for kind in self.KINDS for _ in range(each)]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -114,14 +114,15 @@ class Idlers:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Come no more; those that are there wait until they are thrown out."""
+        """Come no more; those that are there wait, with patience, until they are thrown out."""
+        self._until = time.monotonic() + self._patience
         self._stop.set()
-        self._thread.join(2 * BOUND)
+        self._thread.join(self._patience + BOUND)
 
     def _run(self) -> None:
         pause, began = threading.Event(), time.monotonic()
         there = {self._come(kind): (kind, began) for kind in self._kinds}
-        while there and (not self._stop.is_set() or time.monotonic() - began < 2 * BOUND):
+        while there and (not self._stop.is_set() or time.monotonic() < self._until):
             pause.wait(0.25)
             for sock, (kind, since) in list(there.items()):
                 if not self._over(sock, kind):
@@ -130,8 +131,7 @@ class Idlers:
                 sock.close()
                 del there[sock]
                 if not self._stop.is_set():
-                    began = time.monotonic()
-                    there[self._come(kind)] = (kind, began)
+                    there[self._come(kind)] = (kind, time.monotonic())
         for sock, (kind, since) in there.items():
             self.lives[kind].append(time.monotonic() - since)
             sock.close()

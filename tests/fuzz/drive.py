@@ -90,11 +90,20 @@ class Driver:
     Args:
         address: where the server listens.
         known: its honest answers.
+        at_once: how many connections at a time.
         hang: seconds after which a connection that goes on is a finding.
     """
 
-    def __init__(self, address: tuple[str, int], known: Known, *, hang: float = HANG) -> None:
-        self._address, self._known, self._hang = address, known, hang
+    def __init__(
+        self,
+        address: tuple[str, int],
+        known: Known,
+        *,
+        at_once: int = AT_ONCE,
+        hang: float = HANG,
+    ) -> None:
+        self._address, self._known = address, known
+        self._at_once, self._hang = at_once, hang
         self._selector = selectors.DefaultSelector()
         self._talks: dict[int, _Talk] = {}
         self.tally = Tally()
@@ -105,7 +114,7 @@ class Driver:
         more = True
         looked = time.monotonic()
         while more or self._talks:
-            while more and len(self._talks) < AT_ONCE:
+            while more and len(self._talks) < self._at_once:
                 more = self._begin(waiting)
             for key, events in self._selector.select(0.005):
                 talk: _Talk = key.data

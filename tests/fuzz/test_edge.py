@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rotator.server import ServerProcess
-from tests.fuzz.campaign import REQUESTS, attack
+from tests.fuzz.campaign import REQUESTS, Bounds, attack
 from tests.fuzz.clients import Canary
 from tests.fuzz.drive import Driver
 from tests.fuzz.ground import Held, edge, learned, say, until
@@ -42,7 +42,9 @@ def test_an_attack_harms_nobody(server: ServerProcess, known: Known) -> None:
     """No unknown answer, no hang, no growth, nothing smuggled; honest clients are served throughout."""
     pid = server.pid
     assert pid is not None
-    tally = attack(server.address, pid, known, Site(), path="/web/jwks.json", idlers=3)
+    tally = attack(
+        server.address, pid, known, Site(), path="/web/jwks.json", bounds=Bounds(10.0), idlers=3
+    )
     assert server.pid == pid
     assert server.restarts == 0
     assert set(tally.statuses) >= {200, 304, 400, 404, 405, 431}
