@@ -29,12 +29,16 @@ def stop_accepting(listener: int) -> None:
     which cannot be told, finds nothing to accept there.
     """
     inode = os.fstat(listener).st_ino
-    with socket.socket(socket.AF_UNIX) as nowhere:
-        nowhere.bind("")  # an address of the kernel's choice that nobody knows (Linux), or none
+    with socket.socket(fileno=os.dup(listener)) as own, socket.socket(own.family) as nowhere:
+        # Of the same kind, for granian may only now be taking the listener over, and look at its address.
+        if own.family == socket.AF_UNIX:
+            nowhere.bind("")  # an address of the kernel's choice
+        else:
+            nowhere.bind(("::1" if own.family == socket.AF_INET6 else "127.0.0.1", 0))
         nowhere.listen(1)
         nowhere.setblocking(False)
         for number, status in _sockets():
-            if status.st_ino == inode:
+            if status.st_ino == inode and number != own.fileno():
                 os.dup2(nowhere.fileno(), number)
 
 
