@@ -1,10 +1,12 @@
 """CPU per request of the built-in server beside nginx serving the same bytes, in one interleaved run.
 
-    python -P -m benchmarks.http [--rounds N] [--seconds S]
+    python -P -m benchmarks.http [--rounds N] [--seconds S] [--idle N]
 
 All servers are up at once; short bursts of keep-alive requests go to one after the other in random order,
 so that whatever else the machine does hits all of them alike. What counts is CPU time of the server's
-processes divided by requests answered; the load comes from another process.
+processes divided by requests answered; the load comes from another process. nginx runs with what
+`rotator edge-config nginx` prints, so it sends the same bytes and the same headers, `Rotator-Revision` and
+`Server` aside.
 """
 
 from __future__ import annotations
@@ -30,72 +32,15 @@ from pathlib import Path
 import psutil
 import structlog
 
+from benchmarks.http_scripts import BARE, HOLD, LOAD
 from rotator.publication import FilePublication
 from rotator.publication.sidecar import digest_of
 from rotator.server import ServerProcess, Site
+from rotator.server.nginx import PublishedFile, nginx_locations
 from rotator.stores import Document
 
-CONNECTIONS = 16
-
-# Looks at the first answer closely (status and body must be what was asked for: a quick error would be
-# taken for a fast server), and counts on the others to be as long.
-LOAD = """
-import hashlib, socket, sys, time
-host, port, seconds, count = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
-request = sys.argv[5].encode().decode("unicode_escape").encode()
-status, size, digest = sys.argv[6].encode(), int(sys.argv[7]), sys.argv[8]
-sockets = [socket.create_connection((host, port)) for _ in range(count)]
-
-def answer(peer, length):
-    pieces = []
-    while length > 0:
-        piece = peer.recv(65536)
-        if not piece:
-            sys.exit("the server closed a connection")
-        pieces.append(piece)
-        length -= len(piece)
-    return b"".join(pieces)
-
-lengths = []
-for peer in sockets:
-    peer.sendall(request)
-    head = b""
-    while b"\\r\\n\\r\\n" not in head:
-        head += answer(peer, 1) if not head else peer.recv(1)
-    head, rest = head[: head.index(b"\\r\\n\\r\\n") + 4], head[head.index(b"\\r\\n\\r\\n") + 4 :]
-    body = rest + answer(peer, size - len(rest))
-    if head.split(b" ", 2)[1] != status or hashlib.sha256(body).hexdigest() != digest:
-        sys.exit(f"the answer is not the one to measure: {head!r}")
-    lengths.append(len(head) + size)
-length, done, end = lengths[0], count, time.monotonic() + seconds
-while time.monotonic() < end:
-    for peer in sockets:
-        peer.sendall(request)
-    for peer in sockets:
-        if not answer(peer, length).startswith(b"HTTP/1.1 " + status):
-            sys.exit("an answer of another status")
-    done += count
-print(done)
-"""
-
-BARE = """
-import asyncio, sys
-body = open(sys.argv[1], "rb").read()
-reply = b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body
-
-class Bare(asyncio.Protocol):
-    def connection_made(self, transport):
-        self.transport = transport
-    def data_received(self, data):
-        self.transport.write(reply * data.count(b"\\r\\n\\r\\n"))
-
-async def main():
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(Bare, "127.0.0.1", int(sys.argv[2]))
-    await server.serve_forever()
-
-asyncio.run(main())
-"""
+CONNECTIONS = (1, 64)
+ASKED = ("200", "304")
 
 
 @dataclass
@@ -106,9 +51,12 @@ class Contender:
     port: int
     path: str
     pid: int
-    answers: tuple[str, ...] = ("200",)
-    costs: dict[str, list[float]] = field(default_factory=dict)
-    rates: dict[str, list[float]] = field(default_factory=dict)
+    etag: str
+    answers: tuple[str, ...] = ASKED
+    costs: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    rates: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    usual: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    rare: dict[tuple[str, int], list[float]] = field(default_factory=dict)
 
     def cpu(self) -> float:
         """Return the CPU seconds of this server's processes."""
@@ -122,12 +70,12 @@ class Contender:
         processes = (parent, *parent.children(recursive=True))
         return float(sum(process.memory_info().rss for process in processes)) / (1 << 20)
 
-    def burst(self, seconds: float, answer: str, body: bytes) -> None:
+    def burst(self, seconds: float, answer: str, connections: int, body: bytes) -> None:
         """Send requests for some seconds, and note CPU microseconds per request."""
-        etag, expected = f'"{digest_of(body)}"', b"" if answer == "304" else body
-        condition = f"If-None-Match: {etag}\\r\\n" if answer == "304" else ""
+        expected = b"" if answer == "304" else body
+        condition = f"If-None-Match: {self.etag}\\r\\n" if answer == "304" else ""
         request = f"GET {self.path} HTTP/1.1\\r\\nHost: localhost\\r\\n{condition}\\r\\n"
-        arguments = ["127.0.0.1", str(self.port), str(seconds), str(CONNECTIONS), request]
+        arguments = ["127.0.0.1", str(self.port), str(seconds), str(connections), request]
         arguments += [answer, str(len(expected)), digest_of(expected)]
         before = self.cpu()
         said = subprocess.run(
@@ -135,9 +83,12 @@ class Contender:
         )
         if said.returncode != 0:
             raise SystemExit(f"{self.name}: the run is void, see above")
-        requests = int(said.stdout)
-        self.costs.setdefault(answer, []).append((self.cpu() - before) / requests * 1e6)
-        self.rates.setdefault(answer, []).append(requests / seconds)
+        count, usual, rare = said.stdout.split()
+        requests, kind = int(count), (answer, connections)
+        self.costs.setdefault(kind, []).append((self.cpu() - before) / requests * 1e6)
+        self.rates.setdefault(kind, []).append(requests / seconds)
+        self.usual.setdefault(kind, []).append(float(usual) * 1000)
+        self.rare.setdefault(kind, []).append(float(rare) * 1000)
 
 
 def example_jwks() -> bytes:
@@ -185,7 +136,8 @@ def ours(directory: Path, body: bytes) -> Iterator[Contender]:
     server.start()
     try:
         pid = server.pid or 0
-        yield Contender("rotator", server.address[1], "/web/jwks.json", pid, ("200", "304"))
+        etag = f'"{digest_of(body)}"'
+        yield Contender("rotator", server.address[1], "/web/jwks.json", pid, etag)
     finally:
         server.stop()
 
@@ -194,8 +146,10 @@ def ours(directory: Path, body: bytes) -> Iterator[Contender]:
 def nginx(directory: Path, body: bytes) -> Iterator[Contender]:
     """Run nginx with one worker and no access log, serving the same bytes from a file."""
     prefix = directory / "nginx"
-    (prefix / "html").mkdir(parents=True)
-    (prefix / "html" / "jwks.json").write_bytes(body)
+    prefix.mkdir()
+    file = prefix / "jwks.json"
+    file.write_bytes(body)
+    (prefix / "jwks.conf").write_text(nginx_locations([PublishedFile("web", file, 300, 21600)]))
     port = free_port()
     temporary = " ".join(
         f"{kind}_temp_path {prefix}/{kind};"
@@ -206,16 +160,17 @@ def nginx(directory: Path, body: bytes) -> Iterator[Contender]:
     (prefix / "nginx.conf").write_text(
         f"daemon off; worker_processes 1; pid {prefix}/pid; error_log stderr crit; {user}"
         "events { worker_connections 1024; }"
-        f"http {{ access_log off; keepalive_requests 1000000000; sendfile off; {temporary}"
-        f"server {{ listen 127.0.0.1:{port}; root {prefix}/html;"
-        'location / { default_type application/jwk-set+json; add_header Cache-Control "public, max-age=300"; } } }'
+        f"http {{ access_log off; keepalive_requests 1000000000; {temporary}"
+        f"server {{ listen 127.0.0.1:{port}; include {prefix}/jwks.conf; }} }}"
     )
     with subprocess.Popen(
         ["nginx", "-p", str(prefix), "-c", str(prefix / "nginx.conf")]
     ) as process:
         wait_for(port)
         try:
-            yield Contender("nginx", port, "/jwks.json", process.pid)
+            status = file.stat()
+            etag = f'"{int(status.st_mtime):x}-{status.st_size:x}"'
+            yield Contender("nginx", port, "/web/jwks.json", process.pid, etag)
         finally:
             process.terminate()
 
@@ -229,49 +184,82 @@ def bare(directory: Path, body: bytes) -> Iterator[Contender]:
     with subprocess.Popen(arguments) as process:
         wait_for(port)
         try:
-            yield Contender("bare asyncio", port, "/", process.pid)
+            yield Contender("bare asyncio", port, "/", process.pid, "", ("200",))
         finally:
             process.terminate()
 
 
-def run(rounds: int, seconds: float) -> None:
+def hold_idle(contender: Contender, count: int) -> None:
+    """Print what a server's memory is with many idle connections at the same time."""
+    before, most = contender.memory(), 0.0
+    command = [sys.executable, "-c", HOLD, "127.0.0.1", str(contender.port), str(count)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout or ():
+            most = max(most, contender.memory())
+            if line == "held\n":
+                break
+        else:
+            raise SystemExit("too few open files are allowed here for so many connections")
+        connected = [
+            item
+            for item in psutil.Process(contender.pid).net_connections("tcp")
+            if item.status == psutil.CONN_ESTABLISHED
+        ]
+        process.communicate()
+    print(f"  {len(connected)} idle connections: {most:.0f} MiB (before: {before:.0f})")
+
+
+def run(rounds: int, seconds: float, idle: int) -> None:
     """Load all servers in turns and print what a request cost each of them."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     body = example_jwks()
     makers = [ours, bare, *([nginx] if shutil.which("nginx") else [])]
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         contenders = [stack.enter_context(make(Path(name), body)) for make in makers]
-        turns = [(contender, answer) for contender in contenders for answer in contender.answers]
+        turns = [
+            (contender, answer, connections)
+            for contender in contenders
+            for answer in contender.answers
+            for connections in CONNECTIONS
+        ]
         began = time.monotonic()
         for _ in range(rounds):
             random.shuffle(turns)
-            for contender, answer in turns:
-                contender.burst(seconds, answer, body)
+            for contender, answer, connections in turns:
+                contender.burst(seconds, answer, connections, body)
         print(
-            f"HTTP: {len(body)} bytes, {CONNECTIONS} keep-alive connections, {rounds} bursts of"
-            f" {seconds:g} s each, interleaved ({time.monotonic() - began:.0f} s)"
+            f"HTTP: {len(body)} bytes, {rounds} bursts of {seconds:g} s each, interleaved"
+            f" ({time.monotonic() - began:.0f} s)"
         )
         show(contenders)
+        if idle:
+            hold_idle(contenders[0], idle)
     if nginx not in makers:
         print("nginx: left out, it is not installed here; its ratio is not known from this run")
 
 
 def show(contenders: list[Contender]) -> None:
-    """Print one line per server and kind of answer, as ratios of the references."""
+    """Print one line per server, kind of answer and number of connections."""
     medians = {
-        (contender.name, answer): statistics.median(costs)
+        (contender.name, kind): statistics.median(costs)
         for contender in contenders
-        for answer, costs in contender.costs.items()
+        for kind, costs in contender.costs.items()
     }
-    references = [name for name in ("nginx", "bare asyncio") if (name, "200") in medians]
-    for contender in contenders:
-        for answer, costs in contender.costs.items():
-            cost = medians[contender.name, answer]
-            ratios = ", ".join(f"{cost / medians[name, '200']:.2f} x {name}" for name in references)
+    for answer, connections in ((answer, count) for answer in ASKED for count in CONNECTIONS):
+        kind = (answer, connections)
+        print(f"  {answer}, {connections} connection(s):")
+        for contender in contenders:
+            if (cost := medians.get((contender.name, kind))) is None:
+                continue
+            nginx_cost = medians.get(("nginx", kind))
+            ratio = f", {cost / nginx_cost:.2f} x nginx" if nginx_cost else ""
             print(
-                f"  {contender.name:13} {answer}: {cost:6.1f} us CPU/request (min {min(costs):.1f}),"
-                f" {statistics.median(contender.rates[answer]):7.0f} requests/s,"
-                f" {contender.memory():3.0f} MiB; {ratios}"
+                f"    {contender.name:13} {cost:6.1f} us CPU/request (min {min(contender.costs[kind]):.1f}){ratio};"
+                f" {statistics.median(contender.rates[kind]):6.0f} requests/s; all connections answered in"
+                f" {statistics.median(contender.usual[kind]):.2f} ms (p50),"
+                f" {statistics.median(contender.rare[kind]):.2f} (p99); {contender.memory():.0f} MiB"
             )
 
 
@@ -280,8 +268,11 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument(
+        "--idle", type=int, default=10_000, help="idle connections to hold at the end"
+    )
     arguments = parser.parse_args(words)
-    run(arguments.rounds, arguments.seconds)
+    run(arguments.rounds, arguments.seconds, arguments.idle)
 
 
 if __name__ == "__main__":
