@@ -17,6 +17,8 @@ from rotator.rehearsal.simulate_tokens import Court, Judged, verifiers_of
 Progress = Callable[[float], None]
 
 _ROTATIONS: Final = 12  # of an experiment, about
+_TOKENS: Final = 5_000  # moments at which they are signed, evenly over the time
+_FEW_TOKENS: Final = 500  # for an experiment
 _SHARE: Final = (
     0.8  # of the time of a rehearsal goes into driving the world; the rest into the tokens
 )
@@ -90,7 +92,9 @@ def rehearse(
     rehearsal.run(duration, lambda done: progress(done * _SHARE))
     record, tally, policy = rehearsal.record, rehearsal.tally, cast.policy
     present = verifiers_of(policy, () if policy.kind.symmetric else verifiers)
-    court = Court(record, policy, present, START + duration, random.Random(seed))  # noqa: S311
+    rng = random.Random(seed)  # noqa: S311 - to be repeated by its seed
+    samples = _FEW_TOKENS if hurried else _TOKENS
+    court = Court(record, policy, present, START + duration, rng, samples)
     judged = court.sit(lambda done: progress(_SHARE + done * (1 - _SHARE)))
     at, calls = tally.busiest()
     documents = sum(spot.store == "own" for spot in cast.spots)

@@ -21,7 +21,6 @@ from rotator.rehearsal.clocks import START
 from rotator.rehearsal.simulate_record import Course, Record
 from rotator.rehearsal.toykeys import Print
 
-_MOMENTS: Final = 5_000  # at which every signer signs, evenly over the time
 _TICK: Final = timedelta(milliseconds=1)
 _STEP: Final = timedelta(seconds=1)
 
@@ -79,6 +78,8 @@ class Court:
     Args:
         policy: as signers, caches and verifiers really are.
         end: the end of the rehearsal; what comes after it is not known.
+        samples: how many moments there are at which every signer signs, evenly over the time; around each
+            change there are more.
     """
 
     record: Record
@@ -86,6 +87,7 @@ class Court:
     verifiers: tuple[Verifier, ...]
     end: datetime
     rng: random.Random
+    samples: int = 5_000
     judged: Judged = field(default_factory=Judged)
 
     def sit(self, progress: Callable[[float], None] = lambda _done: None) -> Judged:
@@ -106,7 +108,7 @@ class Court:
     def _moments(self) -> list[datetime]:
         """Return when tokens are signed: evenly, and around every change."""
         whole = self.end - START
-        found = {START + whole * number / _MOMENTS for number in range(_MOMENTS)}
+        found = {START + whole * number / self.samples for number in range(self.samples)}
         for target in self.record.signing.values():
             for since in target.since:
                 found |= {since - _STEP, since, since + _STEP}
