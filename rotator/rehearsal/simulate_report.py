@@ -16,7 +16,7 @@ from rotator.rehearsal.simulate_tokens import Court, Judged, verifiers_of
 
 Progress = Callable[[float], None]
 
-_ROTATIONS: Final = 12  # of an experiment, about
+_ROTATIONS: Final = 8  # of an experiment, about
 _TOKENS: Final = 5_000  # moments at which they are signed, evenly over the time
 _FEW_TOKENS: Final = 500  # for an experiment
 _SHARE: Final = (
