@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rotator.errors import ConfigError
 from rotator.settings import load_settings
+from rotator.settings.listeners import Server
 from rotator.settings.models import (
     DeliverFiles,
     DeliverStore,
@@ -20,7 +21,6 @@ from rotator.settings.models import (
     PublishFile,
     PublishStore,
     Root,
-    Server,
 )
 
 MODELS = (

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from rotator.policy import RotationPolicy, broken_clauses
-from rotator.settings import DeliverSettings, DocumentSettings, load_settings, models
+from rotator.settings import DeliverSettings, DocumentSettings, listeners, load_settings, models
 from rotator.settings.generate import generated, main
 from rotator.settings.schema import json_schema
 from rotator.settings.template import Answers, render
@@ -199,7 +199,8 @@ def test_every_key_is_explained() -> None:
         models.PublishFile,
         models.PublishStore,
         models.Probe,
-        models.Server,
+        listeners.Admin,
+        listeners.Server,
         models.Store,
     ):
         for name, field in model.model_fields.items():
