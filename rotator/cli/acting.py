@@ -37,6 +37,7 @@ class Asked:
         meter: told of every tick, where metrics are to be told.
         urgent: nothing delays it (rule 6), not even that only a daemon's own server publishes the JWKS.
         word: what has to be typed before it is carried out, unless `yes`; None asks for nothing.
+        wait: go on until the order is done.
     """
 
     operation: Operation | None = None
@@ -45,6 +46,7 @@ class Asked:
     word: str | None = None
     yes: bool = False
     urgent: bool = False
+    wait: bool = False
     meter: Meter | None = None
 
 
@@ -113,8 +115,13 @@ def _one(session: Session, assembly: Assembly, name: str, events: Events, asked:
     if done is not None and _blind(site):
         if done.outcome is not None and not asked.dry_run:
             assembly.refresh_neighbour(site, done.outcome.ring)
-        return _ordered(session, site, done, events.take())
-    settled = settle(site, wait, asked.meter.ticked if asked.meter is not None else None)
+        return _ordered(session, site, done, events.take(), wait=asked.wait)
+    told = asked.meter.ticked if asked.meter is not None else None
+    settled = settle(site, wait, told)
+    if asked.wait:
+        from rotator.cli.waiting import Waiting
+
+        settled = Waiting(session, site, told).until_done(settled)
     if not asked.dry_run:
         assembly.refresh_neighbour(site, settled.outcome.ring)
     result = _result(settled, done, events.take())
@@ -122,9 +129,16 @@ def _one(session: Session, assembly: Assembly, name: str, events: Events, asked:
     return result
 
 
-def _ordered(session: Session, site: Site, done: Done, events: Sequence[dict[str, Any]]) -> Result:
+def _ordered(
+    session: Session, site: Site, done: Done, events: Sequence[dict[str, Any]], *, wait: bool
+) -> Result:
     """Say what became of an order whose rest is the business of the daemon that runs the server."""
     session.console.say(f"{site.key_set}: the rest is done by `rotator run`, within its resync")
+    if wait:
+        from rotator.cli.reading import ring_of
+        from rotator.cli.waiting import Waiting
+
+        Waiting(session, site).until_others_did(lambda: ring_of(site))
     if done.outcome is None:
         return Result(site.key_set, {"statement": list(done.statement)}, exit_code=0, changed=False)
     return _result(Settled(done.outcome, (), done.outcome.changed), done, events)

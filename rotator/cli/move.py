@@ -11,6 +11,7 @@ from rotator.errors import UsageError
 
 if TYPE_CHECKING:
     from rotator.assemble import Assembly
+    from rotator.cli.progress import Progress
     from rotator.operations.move_sides import Side
 
 FORMAT: Final = "rotator.move/1"
@@ -34,8 +35,25 @@ def move(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -> 
     _refuse_stores(session, names, said["source"], said["goal"], confirm=said["confirm"])
     events = Events(quiet=said["dry_run"])
     with session.assembly(events) as assembly:
-        results = session.each(names, lambda name: _one(session, assembly, name, said))
+        results = _each(session, assembly, names, said)
     return session.finish(FORMAT, results, dry_run=said["dry_run"], confirm=said["confirm"])
+
+
+def _each(
+    session: Session, assembly: Assembly, names: list[str], said: dict[str, Any]
+) -> list[Result]:
+    from rotator.cli.progress import Progress
+
+    with Progress(session.console, "moving") as progress:
+
+        def one(name: str) -> Result:
+            progress.say(f"{name} ({names.index(name) + 1} of {len(names)})")
+            try:
+                return _one(session, assembly, name, said, progress)
+            finally:
+                progress.clear()
+
+        return session.each(names, one)
 
 
 def _refuse_stores(
@@ -65,7 +83,9 @@ def _refuse_stores(
             )
 
 
-def _one(session: Session, assembly: Assembly, name: str, said: dict[str, Any]) -> Result:
+def _one(
+    session: Session, assembly: Assembly, name: str, said: dict[str, Any], progress: Progress
+) -> Result:
     from dataclasses import replace
 
     from rotator.operations.confirm_move import confirm_move
@@ -83,6 +103,7 @@ def _one(session: Session, assembly: Assembly, name: str, said: dict[str, Any]) 
         memory=Memory(),
     )
     carried = act(site, old, new, dry_run=said["dry_run"])
+    progress.clear()
     for line in carried.statement:
         session.console.say(line)
     view = {

@@ -31,6 +31,7 @@ FORMAT: Final = "rotator.rotate/1"
 )
 @click.option("--first-run", is_flag=True, help="There never was a ring: make the first key.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the history.")
+@click.option("--wait", is_flag=True, help="Go on until what was ordered is done.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--yes", is_flag=True, help="Do not ask (--emergency).")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 3 when something was changed.")
@@ -50,6 +51,8 @@ def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -
         raise UsageError(
             "--ignore-windows goes with --now", hint="an emergency waits for no window"
         )
+    if said["wait"] and said["dry_run"]:
+        raise UsageError("--wait does not go with --dry-run", hint="nothing is done to wait for")
     session = Session(options, level="info")
     _no_kids(session, key_sets, replaced)
     names = session.chosen(key_sets)
@@ -68,6 +71,7 @@ def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -
             word="emergency" if emergency else None,
             yes=said["yes"],
             urgent=emergency,
+            wait=said["wait"],
             meter=meter,
         )
         results = act(session, names, asked)
