@@ -202,13 +202,21 @@ def hold_idle(contender: Contender, count: int) -> None:
                 break
         else:
             raise SystemExit("too few open files are allowed here for so many connections")
+        held = contender.memory()
         connected = [
             item
             for item in psutil.Process(contender.pid).net_connections("tcp")
             if item.status == psutil.CONN_ESTABLISHED
         ]
         process.communicate()
-    print(f"  {len(connected)} idle connections: {most:.0f} MiB (before: {before:.0f})")
+    late = (
+        ""
+        if len(connected) == count
+        else f", of {count}: this machine is too busy to open them in 10 s"
+    )
+    print(
+        f"  {len(connected)} idle connections{late}: {held:.0f} MiB (while they came at most {most:.0f}, before {before:.0f})"
+    )
 
 
 def run(rounds: int, seconds: float, idle: int) -> None:

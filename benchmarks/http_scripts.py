@@ -65,20 +65,22 @@ async def main():
 asyncio.run(main())
 """
 
-# Opens connections, has one answer on each, and then holds them until its input ends.
+# Opens connections, has one answer on each, and then holds them until its input ends; quickly, for the server
+# closes an idle one after ten seconds.
 HOLD = """
 import resource, socket, sys
 host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 held = []
-for _ in range(count):
-    peer = socket.create_connection((host, port))
-    peer.sendall(b"GET /web/jwks.json HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
-    peer.recv(65536)
-    held.append(peer)
-    if len(held) % 100 == 0:
-        print(len(held), flush=True)
+while len(held) < count:
+    peers = [socket.create_connection((host, port)) for _ in range(min(200, count - len(held)))]
+    for peer in peers:
+        peer.sendall(b"GET /web/jwks.json HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+    for peer in peers:
+        peer.recv(65536)
+    held += peers
+    print(len(held), flush=True)
 print("held", flush=True)
 sys.stdin.read()
 """

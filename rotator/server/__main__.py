@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Any, Final
 
 from rotator.server.app import App
-from rotator.server.drain import address_of, clients_gone, stop_accepting
+from rotator.server.drain import address_of, clients_gone, open_files, stop_accepting
 from rotator.server.edge import Terms, granian_server
 from rotator.server.site import parse_site
 
@@ -121,6 +121,7 @@ class _Leaving:
 async def _serve(app: App, terms: Terms, pulse: float) -> None:
     server = granian_server(app, terms)
     loop = asyncio.get_running_loop()
+    before = open_files()
     serving = asyncio.ensure_future(server.serve())
     leaving = _Leaving(app, server, terms.listener)
     loop.add_signal_handler(signal.SIGTERM, leaving.begin, _LAST_WORDS)
@@ -132,6 +133,7 @@ async def _serve(app: App, terms: Terms, pulse: float) -> None:
         loop.call_soon_threadsafe(leaving.begin, 0.0)
 
     threading.Thread(target=watch_parent, name="parent", daemon=True).start()
+    await _under_way(before)
     report("server.started", pid=os.getpid())
     os.set_blocking(1, False)
     beating = loop.create_task(_beat(app, pulse))
@@ -140,6 +142,20 @@ async def _serve(app: App, terms: Terms, pulse: float) -> None:
     # Not by returning: granian's threads may still ask for the interpreter, and abort if it is being
     # taken down under them (seen in one of four ends under load). There is nothing to tidy up here.
     os._exit(code)
+
+
+async def _under_way(before: set[str]) -> None:
+    """Wait until granian's thread has what it needs, which it does not tell: until its files are open.
+
+    A second at most: without a word the parent would wait for ever, and the socket listens anyway.
+    """
+    seen = before
+    for _ in range(100):
+        await asyncio.sleep(0.01)
+        now = open_files()
+        if now == seen != before:
+            return
+        seen = now
 
 
 async def _beat(app: App, pulse: float) -> None:
