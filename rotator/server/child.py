@@ -22,6 +22,8 @@ _PASSED_ON: Final = frozenset(
     {"PATH", "LANG", "LANGUAGE", "TZ", "TZDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"}
     | {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUTF8"}
 )
+# One arena instead of four per core for jemalloc in granian: a few MiB less with thousands of connections.
+_ALLOCATOR: Final = {"_RJEM_MALLOC_CONF": "narenas:1"}
 _SILENT: Final = 3  # pulses that fail to come, one after the other
 _UNANSWERED: Final = 6  # looks without an answer, one after the other
 
@@ -72,7 +74,7 @@ class Child:
             [sys.executable, "-P", "-m", "rotator.server", "--fd", str(listener), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=scrubbed(os.environ),
+            env={**scrubbed(os.environ), **_ALLOCATOR},
             pass_fds=(listener,),
             start_new_session=True,  # Ctrl-C and the terminal are the parent's
         )
