@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 
-from tests.fuzz.shapes import NESTED, SMUGGLED, Act, Exchange, Parts, Piece, Site
+from tests.fuzz.shapes import NESTED, SMUGGLED, Act, Exchange, Parts, Piece, Site, contradictions
 
 
 class Attacker(Parts):
@@ -104,38 +104,7 @@ class Attacker(Parts):
         )
         body = b"0\r\n\r\n" + NESTED if self.random.random() < 0.5 else self.chunked(self.body())
         length = self.random.choice((0, 3, 4, 5, len(body), len(body) + 1, len(body) - len(NESTED)))
-        te, cl = b"Transfer-Encoding: chunked", b"Content-Length: %d" % length
-        lines = self.random.choice(
-            (
-                (cl, te),
-                (te, cl),
-                (cl, te, te),
-                (te, b"Content-Length: %d" % len(body)),
-                (cl, b"transfer-encoding: CHUNKED"),
-                (cl, b"Transfer-Encoding: identity, chunked"),
-                (cl, b"Transfer-Encoding:chunked"),
-                (cl, b"Transfer-Encoding:\tchunked"),
-                (b"Transfer-Encoding: chunked, identity",),
-                (b"Transfer-Encoding: xchunked", cl),
-                (b"Transfer-Encoding: \x0bchunked", cl),
-                (b"Transfer-Encoding: chunked\0", cl),
-                (b"Transfer-Encoding: identity",),
-                (b"Transfer-Encoding : chunked", cl),
-                (b" Transfer-Encoding: chunked", cl),
-                (b"Transfer-Encoding:\r\n chunked", cl),
-                (b"X: y\rTransfer-Encoding: chunked", cl),
-                (cl, b"Content-Length: %d" % (length + 1)),
-                (b"Content-Length: %d, %d" % (length, length),),
-                (b"Content-Length: +%d" % length,),
-                (b"Content-Length: -%d" % (length + 1),),
-                (b"Content-Length: 0x%x" % length,),
-                (b"Content-Length: %d " % length + b"\x0c",),
-                (b"Content-Length: 1e1",),
-                (b"Content-Length: 18446744073709551616",),
-                (b"Content-Length:",),
-                (b"Content-Length : %d" % length,),
-            )
-        )
+        lines = self.random.choice(contradictions(length, len(body)))
         sent = self.head(mark, method, *lines) + body + self.site.last
         return Exchange("conflict", self.cut(sent), 1, 1, mark=mark)
 

@@ -137,3 +137,42 @@ class Parts:
         """Mostly wait for the server's end; at times be the first."""
         acts = (Act.HALF_CLOSE, Act.RESET, Act.CLOSE)
         return (self.random.choice(acts),) if self.random.random() < 0.1 else ()
+
+
+def contradictions(length: int, whole: int) -> tuple[tuple[bytes, ...], ...]:
+    """Headers that frame a body in more than one way, or in none that RFC 9112 §6 knows.
+
+    Args:
+        length: what Content-Length says.
+        whole: how long the body is.
+    """
+    te, cl = b"Transfer-Encoding: chunked", b"Content-Length: %d" % length
+    return (
+        (cl, te),
+        (te, cl),
+        (cl, te, te),
+        (te, b"Content-Length: %d" % whole),
+        (cl, b"transfer-encoding: CHUNKED"),
+        (cl, b"Transfer-Encoding: identity, chunked"),
+        (cl, b"Transfer-Encoding:chunked"),
+        (cl, b"Transfer-Encoding:\tchunked"),
+        (b"Transfer-Encoding: chunked, identity",),
+        (b"Transfer-Encoding: xchunked", cl),
+        (b"Transfer-Encoding: \x0bchunked", cl),
+        (b"Transfer-Encoding: chunked\0", cl),
+        (b"Transfer-Encoding: identity",),
+        (b"Transfer-Encoding : chunked", cl),
+        (b" Transfer-Encoding: chunked", cl),
+        (b"Transfer-Encoding:\r\n chunked", cl),
+        (b"X: y\rTransfer-Encoding: chunked", cl),
+        (cl, b"Content-Length: %d" % (length + 1)),
+        (b"Content-Length: %d, %d" % (length, length),),
+        (b"Content-Length: +%d" % length,),
+        (b"Content-Length: -%d" % (length + 1),),
+        (b"Content-Length: 0x%x" % length,),
+        (b"Content-Length: %d " % length + b"\x0c",),
+        (b"Content-Length: 1e1",),
+        (b"Content-Length: 18446744073709551616",),
+        (b"Content-Length:",),
+        (b"Content-Length : %d" % length,),
+    )
