@@ -54,7 +54,7 @@ class Engine:
         self.address = address
         self.mount = mount
         self._where = f"{address}, namespace {namespace}" if namespace else address
-        self._is_version_2 = False
+        self._is_looked_at = False
 
     def read(self, path: str, *, version: int | None = None) -> Found | Gone | None:
         """Return the latest version of a path, or a given one; None when it never was.
@@ -62,7 +62,7 @@ class Engine:
         Raises:
             StoreDenied: not allowed, or the login is refused.
             StoreUnavailable: no answer, or no engine there.
-            ConfigError: the engine is of version 1.
+            ConfigError: the engine is of version 1, or mounted elsewhere.
         """
         query = None if version is None else {"version": str(version)}
         answer = self.identity.send("GET", f"{self.mount}/data/{path}", query=query)
@@ -71,7 +71,6 @@ class Engine:
         if answer.status == 200:
             return self._found(path, answer, metadata, number)
         if answer.status == 404 and isinstance(metadata, dict) and isinstance(number, int):
-            self._is_version_2 = True
             return Gone(number, bool(metadata.get("destroyed")))
         if answer.status == 404 and answer.plain and not answer.errors:
             self.require_version_2()
@@ -86,7 +85,6 @@ class Engine:
                 f"Vault at {self._where} gave no version of {self.mount}/{path}",
                 hint="is something between here and Vault that changes its answers?",
             )
-        self._is_version_2 = True
         return Found(data, number, str(metadata.get("deletion_time") or ""), answer.server_time)
 
     def write(self, path: str, data: Mapping[str, Any], *, cas: int, needs: str) -> int | None:
@@ -103,8 +101,9 @@ class Engine:
             StoreUnavailable: as `read`; whether it was written is for the next read. Also when the write
                 window of this tick has passed: nothing was sent.
         """
-        if not self._is_version_2:  # a version 1 engine would take it, and compare nothing
-            self.require_version_2()
+        # A version 1 engine would take it, and compare nothing; with a `mount` that goes too deep it would
+        # be written, and could never be destroyed.
+        self.require_version_2()
         body = {"options": {"cas": cas}, "data": data}
         still_time()
         answer = self.identity.send("POST", f"{self.mount}/data/{path}", body)
@@ -165,27 +164,43 @@ class Engine:
         return dict(answer.data)
 
     def require_version_2(self) -> None:
-        """Make sure, once, that the engine is there and of version 2.
+        """Make sure, once, that the engine is there, mounted at `mount` itself, and of version 2.
 
         Raises:
-            ConfigError: it is of version 1, or no KV engine.
+            ConfigError: it is of version 1, no KV engine, or mounted above `mount`.
             StoreDenied, StoreUnavailable: that cannot be learned, or there is none.
         """
-        if self._is_version_2:
+        if self._is_looked_at:
             return
         answer = self.identity.send("GET", f"sys/internal/ui/mounts/{self.mount}")
         if answer.status == 403:
-            raise StoreDenied(
-                f"Vault at {self._where} shows this identity no secrets engine at {self.mount!r}",
-                hint="there is none, or the policy grants nothing below it: `rotator policy` prints a whole one",
-            )
+            raise self._unseen()
         if answer.status != 200:
             raise self._failure(answer, "", "read")
         options = answer.data.get("options")
         version = options.get("version") if isinstance(options, dict) else None
-        if answer.data.get("type") != "kv" or version != "2":
-            raise self._unfit(f"{answer.data.get('type')} version {version or 1}")
-        self._is_version_2 = True
+        kind = answer.data.get("type")
+        if kind != "kv":
+            raise self._unfit(f"of the kind {kind}", is_kv=False)
+        if version != "2":
+            raise self._unfit(f"{kind} version {version or 1}")
+        mounted = str(answer.data.get("path", "")).strip("/")
+        if mounted and mounted != self.mount:
+            raise ConfigError(
+                f"no engine of Vault at {self._where} is mounted at {self.mount!r}: it is mounted at {mounted!r}",
+                hint=f"write `mount: {mounted}`; the `data/` of the API's paths is no part of it",
+            )
+        self._is_looked_at = True
+
+    def _unseen(self) -> StoreDenied | StoreUnavailable | ConfigError:
+        """Tell an engine that is not there from one that is not shown: Vault refuses both alike."""
+        answer = self.identity.send("GET", f"{self.mount}/config")
+        if answer.status == 404:
+            return self._failure(answer, "config", "read")
+        return StoreDenied(
+            f"Vault at {self._where} shows this identity no secrets engine at {self.mount!r}",
+            hint="there is none, or the policy grants nothing below it: `rotator policy` prints a whole one",
+        )
 
     def _failure(
         self, answer: Answer, path: str, needs: str
@@ -201,7 +216,7 @@ class Engine:
                 lasting=True,
             )
         if answer.status == 404 and answer.says("unsupported path"):
-            return self._unfit("of another kind")
+            return self._unfit("of another kind", is_kv=False)
         if answer.status == 400 and answer.says("pgrading from non-versioned"):
             return StoreUnavailable(
                 f"the engine at {self.mount!r} of Vault at {self._where} is being upgraded to version 2",
@@ -220,9 +235,13 @@ class Engine:
             lasting=True,
         )
 
-    def _unfit(self, kind: str) -> ConfigError:
+    def _unfit(self, kind: str, *, is_kv: bool = True) -> ConfigError:
+        way = (
+            f"version 1 cannot compare before it writes: `vault kv enable-versioning {self.mount}`"
+            if is_kv
+            else "make one, such as `vault secrets enable -path=secret -version=2 kv`"
+        )
         return ConfigError(
             f"the engine at {self.mount!r} of Vault at {self._where} is {kind}, not KV version 2",
-            hint="version 1 cannot compare before it writes: "
-            f"`vault kv enable-versioning {self.mount}`, or name another `mount`",
+            hint=f"{way}, or name another `mount`",
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rotator.errors import ConfigError
 from rotator.inspection import Finding, Role, Scope
 from rotator_vault.store import VaultStore
 from tests.servers.proxy import Proxy
@@ -121,17 +122,42 @@ def test_settings_of_the_engine(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        ({"mount": "nowhere"}, 77),
+        ({"mount": "nowhere"}, 69),
         ({"address": "http://127.0.0.1:1"}, 69),
         ({"auth": {"method": "token", "token_env": "NO_SUCH_VARIABLE"}}, 77),
     ],
     ids=["no engine", "no server", "no login"],
 )
 def test_what_stops_the_inspection(bench: Bench, options: dict[str, Any], code: int) -> None:
-    """The first fault says why, with its exit code."""
-    fault = next(item for item in found(bench.store(**QUICK, **options)) if item.level == "fault")
-    assert fault.exit_code == code
-    assert fault.hint
+    """One fault says why, with its exit code."""
+    faults = [item for item in found(bench.store(**QUICK, **options)) if item.level == "fault"]
+    assert [item.exit_code for item in faults] == [code]
+    assert faults[0].hint
+
+
+@pytest.mark.parametrize("mount", ["secret/data", "secret/deep/er", "cubbyhole"])
+def test_a_mount_that_is_none(bench: Bench, mount: str) -> None:
+    """Refused by `check`, by the first read of what is not there, and before anything is written."""
+    store = bench.store(mount=mount)
+    fault = next(item for item in found(store) if item.level == "fault")
+    assert fault.exit_code == 78
+    assert ("write `mount: secret`" in fault.hint) == (mount != "cubbyhole")
+    assert "enable-versioning" not in fault.hint
+    with pytest.raises(ConfigError):
+        bench.store(mount=mount).rings("orders").load()
+    with pytest.raises(ConfigError):
+        bench.store(mount=mount).rings("orders").save(RING, replacing=None)
+    assert bench.server.request("GET", f"secret/metadata/data/{bench.path()}")[0] == 404
+
+
+def test_a_mount_that_goes_too_deep_where_something_lies(bench: Bench) -> None:
+    """What an earlier version wrote there is read, and nothing is written beside it: it could not be destroyed."""
+    lies = {"data": {"x": "y"}}
+    bench.server.do("POST", f"secret/data/data/{bench.path()}", lies)
+    engine = bench.store(mount="secret/data")._engine
+    assert engine.read(bench.path()) is not None
+    with pytest.raises(ConfigError, match="it is mounted at 'secret'"):
+        engine.write(bench.path(), {}, cas=1, needs="update")
 
 
 @pytest.mark.parametrize(

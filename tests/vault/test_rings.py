@@ -91,7 +91,7 @@ def test_missing_engine_is_not_nothing(bench: Bench) -> None:
     with pytest.raises(StoreUnavailable, match="no secrets engine at 'nowhere'") as stopped:
         rings.load()
     assert "vault secrets enable -path=nowhere -version=2 kv" in stopped.value.hint
-    with pytest.raises(StoreDenied, match="no secrets engine at 'nowhere'"):
+    with pytest.raises(StoreUnavailable, match="no secrets engine at 'nowhere'"):
         rings.save(RING, replacing=None)
 
 
