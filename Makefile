@@ -74,7 +74,17 @@ test: lint types unit  ## set up and run everything that must pass: lint, types,
 	touch $(CURDIR)/$@
 
 .PHONY: servers
-servers: .servers/vault  ## build the real servers that tests run against (needs Go)
+servers: .servers/vault nginx  ## build or install the real servers that tests run against (needs Go; nginx from Debian's packages)
+
+.PHONY: nginx
+nginx:
+	@command -v nginx >/dev/null && exit 0
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	    echo 'installing nginx-light'
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends nginx-light
+	else
+	    echo 'nginx is not on the PATH: the tests that compare with it are left out until you install it' >&2
+	fi
 
 .PHONY: unit
 unit: $(VENV)/.installed  ## pytest alone, packaging included
