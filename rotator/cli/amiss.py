@@ -1,4 +1,4 @@
-"""What `status` and `check` find wrong beside what a tick says: nobody ticks, targets lack keys, a lost ring."""
+"""What `status` and `check` find wrong beside what a tick says: nobody ticks, targets lack keys."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from datetime import datetime
 from typing import Final
 
 from rotator.cli.views import moment
-from rotator.errors import StoreCorrupt
 from rotator.observed import DocumentKind, Sighting
 from rotator.policy import RotationPolicy
-from rotator.reconcile.site import Site
 from rotator.ring import KeyRing
 from rotator.step import Do, Step
 
 _DONE_IN_TIME: Final = frozenset({Do.CREATE, Do.PROMOTE, Do.RETIRE, Do.DESTROY})
-_LOCAL: Final = ("file:", "files:")
 
 
 def with_lateness(
@@ -62,22 +59,3 @@ def lacking(ring: KeyRing, sightings: Iterable[tuple[str, Sighting]]) -> Iterato
         if wanted and (missing or wanted != set(seen.kids) or seen.strangers or seen.drifted):
             what = f": {', '.join(missing)} missing" if missing else ""
             yield name, f"{name} does not hold what it should{what}"
-
-
-def refuse_lost_ring(site: Site, ring: KeyRing) -> None:
-    """Refuse to call a ring missing when this key set's documents lie in local files.
-
-    Raises:
-        StoreCorrupt: they do: the ring is gone (rule 4).
-    """
-    from rotator.reconcile.look import look_at
-
-    local = [item for item in site.targets if item.writable and item.name.startswith(_LOCAL)]
-    looks = [look_at(target, ring, site.keys, site.clock) for target in local]
-    ours = [seen.target.name for seen in looks if seen.sighting.filled and seen.sighting.ours]
-    if ours:
-        raise StoreCorrupt(
-            f"the ring of key set {site.key_set} is gone: there is none at {site.place}, but keys "
-            f"of it are at {', '.join(ours)}",
-            hint=f"`rotator recover {site.key_set} --ring FILE` brings it back from a backup",
-        )

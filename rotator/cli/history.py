@@ -43,9 +43,11 @@ def history(options: dict[str, Any], key_sets: tuple[str, ...], kid: str | None)
 
 
 def _one(session: Session, site: Site, kid: str | None, known: dict[str, None]) -> Result:
+    from rotator.cli.absent import refuse_lost_ring
     from rotator.cli.reading import ring_of
 
     ring = ring_of(site)
+    refuse_lost_ring(site, ring)
     entries = [entry_view(item) for item in ring.history if kid in (None, item.kid)]
     known.update(dict.fromkeys(item.kid for item in ring.history if item.kid))
     known.update(dict.fromkeys(key.kid for key in ring.keys))

@@ -9,6 +9,7 @@ from typing import Final
 
 from rotator.assemble import Assembly
 from rotator.calendar import remembered
+from rotator.cli.absent import lost_ring, word_needed
 from rotator.cli.amiss import lacking, nobody_rotates, with_lateness
 from rotator.cli.exercising import Trial
 from rotator.cli.reading import kinds_of, ring_of, suspicion
@@ -65,21 +66,28 @@ def inspect_key_set(assembly: Assembly, name: str) -> Iterator[Finding]:
     except RotatorError as error:
         yield _fault(error)
         return
-    yield from _ring(site, ring)
+    looks, faults = _looks(site, ring)
+    lost = lost_ring(site, looks) if ring.revision == 0 else None
+    yield from _ring(site, ring) if lost is None else [_fault(lost)]
     yield from _neglect(site, ring)
-    looks = []
-    for target in site.targets:
-        try:
-            looks.append(seen := look_at(target, ring, site.keys, site.clock))
-        except RotatorError as error:
-            # A fault of the configuration: a store without documents, an SDK that is not there.
-            yield _fault(error)
-        else:
+    yield from faults
+    for seen in looks:
+        # One cause, one fault: what a lost ring left behind was named with it.
+        if lost is None or not (seen.sighting.filled and seen.sighting.ours):
             yield from _target(site, ring, seen)
-    if ring.revision == 0:
-        yield from _first_run(site, looks)
     for key in ring.in_phase(*_TESTED):
         yield _material(site, key)
+
+
+def _looks(site: Site, ring: KeyRing) -> tuple[list[Seen], list[Finding]]:
+    looks, faults = [], []
+    for target in site.targets:
+        try:
+            looks.append(look_at(target, ring, site.keys, site.clock))
+        except RotatorError as error:
+            # A fault of the configuration: a store without documents, an SDK that is not there.
+            faults.append(_fault(error))
+    return looks, faults
 
 
 def _rotatable(assembly: Assembly, name: str) -> Iterator[Finding]:
@@ -95,6 +103,10 @@ def _rotatable(assembly: Assembly, name: str) -> Iterator[Finding]:
 def _ring(site: Site, ring: KeyRing) -> Iterator[Finding]:
     if ring.revision == 0:
         yield Finding("ok", f"no ring yet at {site.place}")
+        needed = word_needed(site)
+        if needed:
+            hint = f"`rotator rotate {site.key_set} --first-run`, if there never was a ring"
+            yield Finding("advice", f"the first key takes an operator's word: {needed}", hint=hint)
         return
     yield Finding("ok", f"ring of revision {ring.revision} at {site.place}")
     suspicious = suspicion(site, ring)
@@ -178,18 +190,6 @@ def _remarks(site: Site, name: str, sighting: Sighting) -> Iterator[Finding]:
             "advice",
             f"{name} may be cached for {format_duration(sighting.cache)}, longer than the "
             f"{format_duration(cached)} of jwks_max_age + jwks_stale; promotion waits for it",
-        )
-
-
-def _first_run(site: Site, looks: list[Seen]) -> Iterator[Finding]:
-    """Say of a missing ring whether it can be a first run (rule 4)."""
-    ours = [seen.target.name for seen in looks if seen.sighting.filled and seen.sighting.ours]
-    if ours:
-        yield Finding(
-            "fault",
-            f"there is no ring, but keys of it are at {', '.join(ours)}",
-            hint=f"`rotator recover {site.key_set} --ring FILE` brings its ring back",
-            exit_code=65,
         )
 
 

@@ -1,4 +1,4 @@
-"""`rotator plan`: the next steps with their reasons, and a calendar. Reads rings only, writes nothing."""
+"""`rotator plan`: the next steps with their reasons, and a calendar. Writes nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ _LONGEST: Final = 100 * _YEAR
 @shard_option
 @click.pass_obj
 def plan(options: dict[str, Any], key_sets: tuple[str, ...], until: str | None) -> int:
-    """Show the next steps with their reasons; changes nothing, looks at no target.
+    """Show the next steps with their reasons; changes nothing.
+
+    Reads rings only; where there is none, it looks for what a lost one left in files and in its store.
 
     The calendar shows what happens if every target answers rightly and nobody orders anything. Keys
     that do not exist yet are called +1, +2, …
@@ -52,11 +54,13 @@ def _one(session: Session, site: Site, until: datetime | None) -> Result:
     from dataclasses import replace
 
     from rotator.calendar import forecast, remembered, rotations
+    from rotator.cli.absent import first_command, refuse_lost_ring
     from rotator.cli.reading import kinds_of, ring_of, settled_waits, suspicion
     from rotator.plan import waiting_for
     from rotator.reconcile.gather import refuse_misfit
 
     ring, now, targets = ring_of(site), site.clock.now(), kinds_of(site)
+    refuse_lost_ring(site, ring)
     refuse_misfit(ring, site)
     observed = replace(remembered(ring, targets), suspicious=suspicion(site, ring))
     steps = settled_waits(waiting_for(ring, site.policy, now, observed))
@@ -69,6 +73,8 @@ def _one(session: Session, site: Site, until: datetime | None) -> Result:
     console = session.console
     console.say(f"{console.paint(site.key_set, 'green')}:")
     console.table([(in_words(step, now),) for step in steps])
+    if not ring.revision:
+        console.table([(console.hint(first_command(site)),)])
     if until is not None:
         dates = forecast(ring, site.policy, now, until, targets)
         view["calendar"] = [step_view(step) for step in dates]

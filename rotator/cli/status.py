@@ -59,11 +59,12 @@ class _Picture:
 
 
 def _one(session: Session, site: Site, *, live: bool) -> Result:
-    from rotator.cli.amiss import lacking, nobody_rotates, refuse_lost_ring, with_lateness
+    from rotator.cli.absent import refuse_lost_ring
+    from rotator.cli.amiss import lacking, nobody_rotates, with_lateness
     from rotator.plan import waiting_for
 
     ring, observed, now = _looked(site) if live else _remembered(site)
-    if not ring.revision and not live:
+    if not live:
         refuse_lost_ring(site, ring)
     misfit = _misfit(site, ring)
     steps = waiting_for(ring, site.policy, now, observed) if ring.revision or live else ()
@@ -172,7 +173,9 @@ def _print(session: Session, picture: _Picture) -> None:
     rows += [("amiss", f"{text}; {mends}") for text in picture.amiss]
     rows += [("", in_words(step, now)) for step in picture.steps]
     if not ring.revision:
-        rows.append(("", console.hint(f"`rotator rotate {site.key_set}` makes its first key")))
+        from rotator.cli.absent import first_command
+
+        rows.append(("", console.hint(first_command(site))))
     console.table(rows)
 
 

@@ -108,12 +108,53 @@ def test_a_foreign_document(tmp_path: Path, forge: Forge) -> None:
 
 
 def test_a_ring_that_is_gone(tmp_path: Path, forge: Forge) -> None:
-    """Its documents are still there, so `status` must not call it a key set without keys."""
+    """Its documents are still there, so nobody must call it a key set without keys."""
     bench = Bench(tmp_path)
-    assert forge.run(bench, "status").code == 0
+    for command in ("status", "plan", "history"):
+        assert forge.run(bench, command).code == 0
     assert forge.run(bench, "rotate").code == 0
     bench.ring.unlink()
-    refused(forge.run(bench, "status"), 65, "the ring of key set web is gone", "recover", "--ring")
+    _all_say_that_it_is_lost(forge, bench, f"file:{bench.jwks}")
+
+
+def test_a_ring_that_is_gone_from_the_store_of_its_documents(tmp_path: Path, forge: Forge) -> None:
+    """Nothing but its own store: the first key takes an operator's word, and a lost ring is seen all the same."""
+    inside = [{"to": "store", "store": "local"}]
+    bench = Bench(tmp_path, key_set={"deliver": inside, "publish": inside})
+    word = f"`rotator rotate web --first-run --config {bench.config}`"
+    for command in ("status", "plan", "check"):
+        ran = forge.run(bench, command)
+        assert ran.code == 0, ran
+        assert word in ran.words, (command, ran)
+        assert "nothing but its own store can be asked" in ran.words
+    refused(forge.run(bench, "rotate"), 75, "--first-run")
+    assert forge.run(bench, "rotate", "--first-run").code == 0
+    bench.ring.unlink()
+    _all_say_that_it_is_lost(forge, bench, "store:local/web/jwks")
+
+
+def test_a_first_run_that_is_an_operators(tmp_path: Path, forge: Forge) -> None:
+    """`first_run: operator` is said before `rotate` refuses."""
+    bench = Bench(tmp_path, key_set={"first_run": "operator"})
+    for command in ("status", "plan", "check"):
+        ran = forge.run(bench, command)
+        assert ran.code == 0, ran
+        assert "--first-run" in ran.words
+        assert "`first_run: operator` is configured" in ran.words
+
+
+def _all_say_that_it_is_lost(forge: Forge, bench: Bench, target: str) -> None:
+    for words in (("status",), ("plan",), ("plan", "--until", "1y"), ("history",)):
+        ran = forge.run(bench, *words)
+        refused(ran, 65, "the ring of key set web is gone", target, "--ring", "--emergency")
+        assert "first key" not in ran.words
+    refused(forge.run(bench, "rotate"), 65, "--ring", "--emergency")
+    document = bench.answer("check")
+    assert document["exit_code"] == 65
+    (fault,) = (item for item in document["findings"] if item["level"] == "fault")
+    assert target in fault["text"]
+    assert "--emergency" in fault["hint"]
+    assert not any("no ring yet" in item["text"] for item in document["findings"])
 
 
 def test_a_kind_that_the_ring_cannot_change_to(tmp_path: Path, forge: Forge) -> None:
