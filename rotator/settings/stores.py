@@ -14,6 +14,7 @@ from rotator.settings.document import Document
 from rotator.settings.faults import Fault, nearest
 from rotator.settings.faults import Path as KeyPath
 from rotator.settings.locations import keys_at
+from rotator.settings.misplaced import without_secrets
 from rotator.settings.models import Store
 from rotator.settings.result import StoreSettings
 from rotator.settings.validate import validate
@@ -37,9 +38,11 @@ def check_store(
         faults.append(document.fault((*path, "backend"), text))
         return None
     # No fault shows a value: it may be a credential in the wrong place.
-    given = model.model_extra or {}
+    before = len(faults)
+    given = without_secrets(options_model, document, path, model.model_extra or {}, faults)
+    misplaced = len(faults) > before
     options, cut = validate(options_model, document, path, faults, values=given, secret=True)
-    if options is None or cut:
+    if options is None or cut or misplaced:
         return None
     return StoreSettings(name, model.backend, _absolute(options, document, path, directory, faults))
 

@@ -154,9 +154,10 @@ def _tag_fault(document: Document, path: Path, detail: ErrorDetails, *, secret: 
         return document.fault((*path, key), "is missing; it says which kind is meant")
     names = re_quoted(str(context.get("expected_tags", "")))
     text = f"must be {' or '.join(repr(name) for name in names)}"
-    if not secret and isinstance(given, dict):
+    if isinstance(given, dict):
         close = nearest(str(given.get(key)), names)
-        text += f", not {_shown(given.get(key))}{close if close.startswith('; did') else ''}"
+        text += "" if secret else f", not {_shown(given.get(key))}"
+        text += close if close.startswith("; did") else ""  # it names a kind, never what was given
     return document.fault((*path, key), text)
 
 
@@ -203,7 +204,7 @@ def _sentence(detail: ErrorDetails, *, secret: bool) -> str:
     shown = "" if secret else _shown(detail["input"])
     if kind == "literal_error":
         expected = str(context.get("expected", ""))
-        close = nearest(str(detail["input"]), re_quoted(expected)) if not secret else ""
+        close = nearest(str(detail["input"]), re_quoted(expected))
         close = close if close.startswith("; did") else ""
         return f"must be {expected}{f', not {shown}' if shown else ''}{close}"
     text = _SHAPES.get(kind) or detail["msg"].replace("Input should be", "must be")

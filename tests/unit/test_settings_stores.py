@@ -32,6 +32,7 @@ VAULT = """\
       role_id_file: ids/role
       secret_id_file: ids/secret
 """
+CONJUR = "backend: conjur, url: https://c, account: a,"
 WEB = """\
 key_sets:
   web:
@@ -97,6 +98,7 @@ def test_faults(tmp_path: Path, old: str, new: str, at: str, said: str) -> None:
         ("role_id_file", "rold_id_file", "stores.v.auth.rold_id_file", "did you mean `role_id_file`?"),
         ("method: approle", "method: pl4nted", "stores.v.auth.method", "'approle'"),
         ("      method: approle\n", "", "stores.v.auth.method", "is missing"),
+        ("method: approle", "method: aprole", "stores.v.auth.method", "did you mean `approle`?"),
         ("ids/secret", "~nobody-here/x", "stores.v.auth.secret_id_file", "home directory"),
         ("7s", "pl4nted", "stores.v.patience", "must be a duration with its unit"),
         ("7s", "7", "stores.v.patience", "write `7s`"),
@@ -109,6 +111,56 @@ def test_faults_of_nested_options(tmp_path: Path, old: str, new: str, at: str, s
     assert said in found[at], found
     assert "pl4nted" not in str(found)
     assert ".approle" not in str(list(found))
+
+
+@pytest.mark.parametrize(
+    ("auth", "at", "said"),
+    [
+        ("method: token, token: hvs.pl4nted", "token", "a file (`token_file`) or an environment variable (`token_env`)"),
+        ("method: token, token: pl4nted, token_env: T", "token", "treat this one as leaked"),
+        ("method: approle, role_id: r, secret_id: pl4nted", "secret_id", "a file (`secret_id_file`)"),
+        ("method: token, password: pl4nted, token_env: T", "password", "a file or an environment variable,"),
+        ("method: userpass, username: u, password: pl4nted", "password", "never stands in the conf"),
+        ("method: token, token_env: hvs.pl4nted", "token_env", "the name of an environment variable"),
+        ("method: approle, role_id: r, secret_id_env: a-pl4nted", "secret_id_env", "the name of an env"),
+        ("method: token, token_file: hvs.pl4nted", "token_file", "looks like the secret itself"),
+        ("method: token, token_file: s.pl4ntedpl4ntedpl4nted", "token_file", "looks like the secret"),
+        ("method: token, token_file: AKIAIOSFODNN7EXAMPLE", "token_file", "looks like the secret"),
+        ("method: token, token_file: 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", "token_file", "looks like"),
+    ],
+)  # fmt: skip
+def test_secrets_in_the_configuration(tmp_path: Path, auth: str, at: str, said: str) -> None:
+    """One fault, which says where they belong and does not quote them."""
+    vault = VAULT[: VAULT.index("    auth:")] + f"    auth: {{{auth}}}\n"
+    found = faults(tmp_path, HEAD + vault + WEB)
+    assert list(found) == [f"stores.v.auth.{at}"], found
+    assert said in found[f"stores.v.auth.{at}"]
+    assert "pl4nted" not in str(found)
+    assert "AKIA" not in str(found)
+
+
+@pytest.mark.parametrize("file", ["s.token", "/run/secrets/Vault1/abcdefghij/klmnopq/token", "b.t"])
+def test_paths_that_are_no_secrets(tmp_path: Path, file: str) -> None:
+    """A file may be called much."""
+    vault = VAULT[: VAULT.index("    auth:")] + f"    auth: {{method: token, token_file: {file}}}\n"
+    assert load_settings(written(tmp_path, HEAD + vault + WEB), {}).stores["v"].backend == "vault"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("backend: aws, region: eu-central-1, secret_access_key: pl4nted", "never stands"),
+        (CONJUR + " auth: {method: api-key, login: host/r, api_key: pl4nted}", "`api_key_env`"),
+        (CONJUR + " auth: {method: api-key, login: host/r, api_key_env: 1-pl4nted}", "the name of an env"),
+    ],
+)  # fmt: skip
+def test_secrets_of_other_backends(tmp_path: Path, options: str, said: str) -> None:
+    """The rule is the same for each of them; tags may be called anything."""
+    (text,) = faults(tmp_path, f"{HEAD}  v: {{{options}}}\n{WEB}").values()
+    assert said in text
+    assert "pl4nted" not in text
+    tagged = f"{HEAD}  v: {{backend: aws, region: eu-central-1, tags: {{token: web}}}}\n{WEB}"
+    assert load_settings(written(tmp_path, tagged), {}).stores["v"].backend == "aws"
 
 
 def test_nested_options_are_overridden(tmp_path: Path) -> None:
