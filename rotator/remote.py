@@ -103,7 +103,7 @@ def _from_file(what: str, file: Path) -> Secret:
     except OSError as error:
         raise StoreDenied(
             f"{what} cannot be read from {file}: {(error.strerror or '').lower()}",
-            hint=f"let uid {os.geteuid()} read it, or name another file",
+            hint=_cure(error),
         ) from error
     if not content or len(content) > _MAX_SECRET:
         raise StoreDenied(
@@ -111,3 +111,9 @@ def _from_file(what: str, file: Path) -> Secret:
             hint="write nothing but the secret into it",
         )
     return Secret(content)
+
+
+def _cure(error: OSError) -> str:
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return "write it, or name another file"
+    return f"let uid {os.geteuid()} read it, or name another file"

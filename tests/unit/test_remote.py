@@ -52,6 +52,7 @@ def test_no_secret_is_denied(tmp_path: Path, how: str) -> None:
     with pytest.raises(StoreDenied, match="token") as raised:
         read_secret("the token", file=file, env=None)
     assert str(file) in str(raised.value)
+    assert how != "missing" or raised.value.hint == "write it, or name another file"
     assert "xxx" not in str(raised.value)
 
 
