@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from rotator.plugin import HttpUrl, RemoteSettings
+from rotator.plugin import HttpUrl, RemoteSettings, http_url
 
 _SEGMENTS: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -19,6 +19,18 @@ def _path(value: str) -> str:
     if _SEGMENTS.fullmatch(plain) is None or ".." in plain:
         raise ValueError("must be a path of A-Z a-z 0-9 . _ - between slashes")
     return plain
+
+
+def base_url(value: str) -> str:
+    """Return the address of Vault.
+
+    Raises:
+        ValueError: it is no URL, has credentials in it, or goes on to the API; it is not quoted.
+    """
+    url = http_url(value)
+    if re.search(r"/v1(/|$)", url):
+        raise ValueError("must end before /v1, which is added to it")
+    return url
 
 
 _Path = Annotated[str, AfterValidator(_path)]
@@ -177,7 +189,7 @@ Login = Annotated[
 class VaultSettings(RemoteSettings):
     """The options of a Vault store: HashiCorp Vault or OpenBao, KV version 2."""
 
-    address: HttpUrl | None = Field(
+    address: Annotated[str, AfterValidator(base_url)] | None = Field(
         default=None, description="Where Vault answers, such as `https://vault.example.com:8200`."
     )
     address_env: _Variable | None = Field(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from rotator.plugin import SCRATCH, Calls, ConfigError, Report, Role, Scope, Secret, http_url
+from rotator.plugin import SCRATCH, Calls, ConfigError, Report, Role, Scope, Secret
 from rotator_vault.connection import Connection
 from rotator_vault.documents import VaultDocuments
 from rotator_vault.identity import Identity
@@ -16,7 +16,7 @@ from rotator_vault.logins import Logins
 from rotator_vault.material import VaultMaterial
 from rotator_vault.names import key_set_name
 from rotator_vault.rings import VaultRings
-from rotator_vault.settings import VaultSettings
+from rotator_vault.settings import VaultSettings, base_url
 
 _DEPTH: Final = 4  # folders of the scratch key set that are looked into
 
@@ -148,8 +148,14 @@ def _address(settings: VaultSettings) -> str:
     if settings.address is not None:
         return settings.address
     name = settings.address_env or ""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise ConfigError(
+            f"the address of Vault is not there: the environment variable {name} is not set",
+            hint="set it where rotator runs, or write `address:`",
+        )
     try:
-        return http_url(os.environ.get(name, "").strip())
+        return base_url(value)
     except ValueError as error:
         raise ConfigError(
             f"the environment variable {name} does not hold the address of Vault: it {error}",

@@ -53,11 +53,15 @@ def test_the_address_may_be_in_the_environment(
     """Because it is named; what does not hold an address is a fault of configuration."""
     monkeypatch.setenv("VAULT_ADDR", f"{bench.server.url}/")
     works(bench.store(address=None, address_env="VAULT_ADDR"))
-    for value in ("", "vault:8200", "http://user:pw@vault"):
+    for value in ("vault:8200", "http://user:pw@vault", f"{bench.server.url}/v1/"):
         monkeypatch.setenv("VAULT_ADDR", value)
         with pytest.raises(ConfigError, match="VAULT_ADDR does not hold the address") as refused:
             bench.store(address=None, address_env="VAULT_ADDR")
         assert "pw" not in str(refused.value)
+    for empty in (True, False):
+        monkeypatch.setenv("VAULT_ADDR", "") if empty else monkeypatch.delenv("VAULT_ADDR")
+        with pytest.raises(ConfigError, match="variable VAULT_ADDR is not set"):
+            bench.store(address=None, address_env="VAULT_ADDR")
 
 
 def test_namespace_and_proxy(bench: Bench) -> None:
@@ -123,6 +127,8 @@ def test_settings_that_cannot_be(auth: dict[str, Any], said: str) -> None:
         {"address": "vault:8200"},
         {"address": "ftp://vault"},
         {"address": "https://vault?x=1"},
+        {"address": "https://vault/v1"},
+        {"address": "https://vault/v1/secret"},
         {"address": "https://user:pw@vault"},
         {"address": "https://vault", "address_env": "VAULT_ADDR"},
         {"address": "https://vault", "prefix": "../x"},
