@@ -12,6 +12,7 @@ from rotator.observed import DocumentKind, Sighting
 from rotator.policy import RotationPolicy
 from rotator.ring import KeyRing
 from rotator.step import Do, Step
+from rotator.words import shorten
 
 _DONE_IN_TIME: Final = frozenset({Do.CREATE, Do.PROMOTE, Do.RETIRE, Do.DESTROY})
 
@@ -34,11 +35,29 @@ def with_lateness(
     return tuple(replace(step, blocked=True) if late(step) else step for step in steps)
 
 
-def nobody_rotates(steps: Iterable[Step], ring: KeyRing) -> str:
-    """Say of steps marked by `with_lateness` that nobody does them; empty when none is late."""
-    if not any(step.blocked and step.do is not Do.WAIT for step in steps):
+def nobody_rotates(steps: Iterable[Step], ring: KeyRing, policy: RotationPolicy) -> str:
+    """Say of steps marked by `with_lateness` that nobody does them; empty when none is late.
+
+    Whoever changed the ring after a destruction was due had tried that first, for nothing comes before it.
+    """
+    late = [step for step in steps if step.blocked and step.do is not Do.WAIT]
+    if not late or ring.latest is None:
         return ""
-    return f"nobody has rotated since {moment(ring.latest)}; is cron / the daemon running?"
+    patience = 2 * ring.in_force(policy).resync
+    tried = [
+        f"{step.do.value} {shorten(step.kid)} fails: due since {moment(step.due_at)}"
+        for step in late
+        if step.do is Do.DESTROY and step.due_at and ring.latest - step.due_at > patience
+    ]
+    if tried:
+        return f"{'; '.join(tried)}, and the ring was changed at {moment(ring.latest)}"
+    since = f"nobody has rotated since {moment(ring.latest)}, or rotating fails"
+    return f"{since}; is cron / the daemon running?"
+
+
+def says_why(key_set: str) -> str:
+    """Return the command that tells what `nobody_rotates` can only suppose."""
+    return f"`rotator rotate {key_set}` does it, or says why not"
 
 
 def lacking(ring: KeyRing, sightings: Iterable[tuple[str, Sighting]]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import Final
 from rotator.assemble import Assembly
 from rotator.calendar import remembered
 from rotator.cli.absent import lost_ring, word_needed
-from rotator.cli.amiss import lacking, nobody_rotates, with_lateness
+from rotator.cli.amiss import lacking, nobody_rotates, says_why, with_lateness
 from rotator.cli.exercising import Trial
 from rotator.cli.reading import kinds_of, ring_of, suspicion
 from rotator.errors import RotatorError, StoreError
@@ -128,9 +128,10 @@ def _neglect(site: Site, ring: KeyRing) -> Iterator[Finding]:
     now = site.clock.now()
     observed = replace(remembered(ring, kinds_of(site)), suspicious=suspicion(site, ring))
     steps = waiting_for(ring, site.policy, now, observed)
-    neglect = nobody_rotates(with_lateness(steps, ring, site.policy, now), ring)
+    neglect = nobody_rotates(with_lateness(steps, ring, site.policy, now), ring, site.policy)
     if neglect:
-        yield Finding("fault", f"overdue: {neglect}", exit_code=75)
+        hint = says_why(site.key_set)
+        yield Finding("fault", f"overdue: {neglect}", hint=hint, exit_code=75)
 
 
 def _way_out(site: Site, ring: KeyRing, target: str) -> str:

@@ -31,7 +31,7 @@ FORMAT: Final = "rotator.status/1"
 def status(options: dict[str, Any], key_sets: tuple[str, ...], live: bool) -> int:
     """Show the keys, the orders, and what is waited for and why.
 
-    Reads rings only, so that what it says of targets is what was seen there last; with --live it
+    Reads rings only, so that what it says of targets is what the ring remembers; with --live it
     looks. Exit 75 when something is overdue, fails, or the clock is suspicious.
     """
     session = Session(options)
@@ -72,9 +72,8 @@ def _one(session: Session, site: Site, *, live: bool) -> Result:
     writable = {target.name for target in site.targets if target.writable}
     seen = [(name, seen) for name, seen in observed.sightings.items() if name in writable]
     amiss = dict(lacking(ring, seen)) if live else {}
-    picture = _Picture(
-        site, ring, observed, steps, now, live, nobody_rotates(steps, ring), tuple(amiss.values())
-    )
+    neglect = nobody_rotates(steps, ring, site.policy)
+    picture = _Picture(site, ring, observed, steps, now, live, neglect, tuple(amiss.values()))
     failing = [
         75 if seen.exit_code == 69 else seen.exit_code
         for seen in observed.sightings.values()
@@ -140,7 +139,7 @@ def _view(picture: _Picture) -> dict[str, Any]:
         "next": keys(Phase.CREATING, Phase.PENDING),
         "previous": keys(Phase.RETIRING),
         "ending": keys(*ENDED),
-        "waits_for": [step_view(step) for step in picture.steps],
+        "waits_for": [step_view(_told(step, picture.neglect)) for step in picture.steps],
         "orders": {
             "hold": order_view(ring.hold),
             "promote": order_view(ring.promote),
@@ -153,7 +152,16 @@ def _view(picture: _Picture) -> dict[str, Any]:
     }
 
 
+def _told(step: Step, neglect: str) -> Step:
+    """Return a step as a program is told of it: of one that nobody does, with what is known of that."""
+    from rotator.step import Do
+
+    late = step.blocked and step.do is not Do.WAIT
+    return replace(step, detail=step.detail or neglect) if late else step
+
+
 def _print(session: Session, picture: _Picture) -> None:
+    from rotator.cli.amiss import says_why
     from rotator.evidence import differences
 
     console, site, ring, now = session.console, picture.site, picture.ring, picture.now
@@ -168,7 +176,8 @@ def _print(session: Session, picture: _Picture) -> None:
         ("differs", f"{name}: {what}") for name, what in differences(ring, site.policy).items()
     ]
     if picture.neglect:
-        rows.append(("overdue", picture.neglect))
+        why = console.hint(says_why(site.key_set))
+        rows.append(("overdue", f"{picture.neglect} {why}"))
     mends = console.hint(f"`rotator rotate {site.key_set}` mends it")
     rows += [("amiss", f"{text}; {mends}") for text in picture.amiss]
     rows += [("", in_words(step, now)) for step in picture.steps]
@@ -224,7 +233,9 @@ def _orders(ring: KeyRing, now: datetime) -> Iterator[tuple[str, str]]:
 def _targets(picture: _Picture) -> Iterator[tuple[str, str]]:
     if not picture.live:
         for name, kids in sorted(picture.ring.holders.items()):
-            yield "signers", f"{name} was last seen with {', '.join(kids) or 'nothing'}"
+            # Seen there, or delivered without an answer: the ring does not tell these apart (rule 2).
+            held = ", ".join(kids) or "nothing"
+            yield "signers", f"{name} may hold {held}, by the ring alone; --live looks there"
         return
     for name, seen in picture.observed.sightings.items():
         if not seen.answered:

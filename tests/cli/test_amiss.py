@@ -41,11 +41,54 @@ def test_a_dead_cron(tmp_path: Path, forge: Forge, by: dict[str, float], late: b
     assert ("nobody has rotated since" in status.out) is late
     assert ("overdue: nobody has rotated since" in check.out) is late
     if late:
+        assert "or rotating fails; is cron / the daemon running?" in check.out
+        says_why = f"`rotator rotate web --config {bench.config}` does it, or says why not"
+        assert says_why in status.out
+        assert says_why in check.out
         shown = forge.run(bench, "status", "--json", travel=when).json["key_sets"][0]
         assert shown["overdue"]
         assert [step["do"] for step in shown["waits_for"] if step["overdue"]] == ["promote"]
+        (told,) = (step["detail"] for step in shown["waits_for"] if step["do"] == "promote")
+        assert told
         assert forge.run(bench, "rotate", travel=when).code == 0
         assert forge.run(bench, "status", travel=when).code == 0
+
+
+def test_a_destruction_that_fails(tmp_path: Path, forge: Forge) -> None:
+    """Rotating runs, so nobody must look for a dead cron: that step is named."""
+    bench = ready(forge, tmp_path)
+    kid = json.loads(bench.signing.read_bytes())["kid"]
+    (material,) = (file for file in bench.material.iterdir() if kid in file.name)
+    after = 90
+    forge.run(bench, "rotate", travel=moved(days=after, minutes=1))
+    spoilt = json.loads(material.read_bytes())
+    spoilt["kid"] = "of-another-key"
+    material.write_text(json.dumps(spoilt))
+    for hours in (1, 2, 3):
+        forge.run(bench, "rotate", travel=moved(days=after, hours=hours))
+    forge.run(bench, "rotate", travel=moved(days=2 * after, hours=1))
+    when = moved(days=2 * after, hours=2)
+    for words in (("status",), ("check",)):
+        ran = forge.run(bench, *words, travel=when)
+        assert f"destroy {kid[:8]}… fails: due since" in ran.out, ran
+        assert "nobody has rotated" not in ran.out
+        assert f"`rotator rotate web --config {bench.config}` does it, or says why not" in ran.out
+    shown = forge.run(bench, "status", "--json", travel=when).json["key_sets"][0]
+    (late,) = (step for step in shown["waits_for"] if step["do"] == "destroy")
+    assert late["overdue"]
+    assert "fails" in late["detail"]
+
+
+def test_a_signing_target_that_never_answered(tmp_path: Path, forge: Forge) -> None:
+    """It may hold what was delivered; nobody ever saw it there."""
+    away = tmp_path / "away" / "web"
+    two = [{"to": "files", "path": "signing/web"}, {"to": "files", "path": str(away)}]
+    bench = Bench(tmp_path, key_set={"deliver": two})
+    forge.run(bench, "rotate", "--first-run")
+    said = forge.run(bench, "status").out
+    kid = json.loads(bench.signing.read_bytes())["kid"]
+    assert f"files:{away} may hold {kid}, by the ring alone; --live looks there" in said
+    assert "seen with" not in said
 
 
 def _emptied(bench: Bench) -> None:
