@@ -34,7 +34,8 @@ HEAD_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 30.0
 """For the answer to be made and taken."""
 _LINGER: Final = 1.0  # seconds for a client to close, so that a reset does not take its answer away
-_BACKLOG: Final = 64
+_BACKLOG: Final = 16
+"""Below `CONNECTIONS`: one round of accepting must not push out those that came just before."""
 _RETRY: Final = 0.5  # seconds until an address that was taken is tried again
 _START: Final = 10.0
 
@@ -188,7 +189,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._data = b""
-        self._asked = self._answered = False
+        self._asked = self._answered = self._ended = False
 
     @property
     def being_answered(self) -> bool:
@@ -218,6 +219,7 @@ class _Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that has said all may still be waiting for its answer; one that has not, is not."""
+        self._ended = True
         return self.being_answered
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -235,6 +237,9 @@ class _Connection(asyncio.Protocol):
         self._transport.write(rendered(answer, head=head))
         if answer.status in {400, 408, 431}:
             self._wait(_LINGER, self.abort)
+        if self._ended:
+            self._transport.close()  # nothing more can come, so nobody will close after us
+            return
         with contextlib.suppress(OSError):
             self._transport.write_eof()
 

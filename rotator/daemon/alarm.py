@@ -37,8 +37,12 @@ class SchedulerAlarm:
 
     def __init__(self, ring: Callable[[], None]) -> None:
         from apscheduler.schedulers.background import BackgroundScheduler
+        from apscheduler.triggers.date import DateTrigger
 
         self._ring = ring
+        # By its name it would be looked up in the installed packages at the first alarm: files, when there may
+        # be no descriptor left to open them with.
+        self._at: Any = DateTrigger
         self._scheduler: Any = BackgroundScheduler(
             timezone=UTC,
             job_defaults={
@@ -55,7 +59,7 @@ class SchedulerAlarm:
     def set(self, delay: timedelta) -> None:
         """Ring after `delay`; also makes the scheduler look at the clock at once."""
         date = datetime.now(UTC) + min(max(delay, timedelta(0)), _FARTHEST)
-        self._scheduler.add_job(self._ring, "date", run_date=date, id=_JOB, replace_existing=True)
+        self._scheduler.add_job(self._ring, self._at(date), id=_JOB, replace_existing=True)
         self._scheduler.wakeup()
 
     def close(self) -> None:

@@ -144,6 +144,11 @@ def test_a_client_that_only_stops_sending_gets_its_answer() -> None:
                 connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
                 assert status(all_of(connection)) == expected
+                # The other end is still open here, and the listener has let go all the same.
+                ended = time.monotonic() + BOUND
+                while made._open and time.monotonic() < ended:
+                    threading.Event().wait(0.01)
+                assert not made._open
 
 
 def test_a_slow_head_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -208,6 +209,17 @@ def test_alarm_rings_once(bell: Bell, alarm: SchedulerAlarm) -> None:
     alarm.set(timedelta(0))
     assert bell.wait_for(1)
     assert not bell.wait_for(2, 0.2)
+
+
+def test_alarm_is_set_without_a_descriptor(bell: Bell, alarm: SchedulerAlarm) -> None:
+    """With every file open that there may be, the first alarm looks nothing up in the installed packages."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        alarm.set(timedelta(0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert bell.wait_for(1)
 
 
 def test_alarm_that_is_late_still_rings(bell: Bell, alarm: SchedulerAlarm) -> None:
