@@ -163,9 +163,9 @@ class Identity:
 
     def _expired(self, lease: Lease) -> StoreDenied:
         return StoreDenied(
-            f"Vault at {self._connection.address} no longer accepts the token"
+            f"Vault at {self._connection.address} does not accept the token"
             + (f" in {lease.source}" if lease.source else ""),
-            hint="it has expired, was revoked, or is of another Vault: put a new one there, or use a login "
+            hint="it has expired, was revoked, or is of another Vault, or is no token: put a new one there, or use a login "
             "method that obtains its own",
         )
 

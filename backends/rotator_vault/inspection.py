@@ -49,7 +49,9 @@ def inspect(connection: Connection, engine: Engine, prefix: str, scopes: Sequenc
     findings = list(_server(connection.address, health))
     if not any(finding.level == "fault" for finding in findings):
         findings += _inside(engine, prefix, scopes)
-    return Report(f"Vault at {connection.address}", tuple(findings), health.server_time)
+    # What stops one look stops the others too: it is said once.
+    once = tuple(dict.fromkeys(findings))
+    return Report(f"Vault at {connection.address}", once, health.server_time)
 
 
 def _inside(engine: Engine, prefix: str, scopes: Sequence[Scope]) -> Iterator[Finding]:

@@ -160,6 +160,16 @@ def test_a_mount_that_goes_too_deep_where_something_lies(bench: Bench) -> None:
         engine.write(bench.path(), {}, cas=1, needs="update")
 
 
+def test_a_token_that_is_none_is_told_once(bench: Bench) -> None:
+    """However many looks it stops."""
+    auth = {"method": "token", "token_file": str(bench.secret("t", "hvs.of-another-vault"))}
+    store = bench.store(auth=auth)
+    findings = store.inspect([ORDERS, Scope("billing"), Scope("web")]).findings
+    (fault,) = [item for item in findings if item.level == "fault"]
+    assert "does not accept the token" in fault.text
+    assert fault.exit_code == 77
+
+
 @pytest.mark.parametrize(
     ("status", "level", "text"),
     [

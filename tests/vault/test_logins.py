@@ -24,7 +24,7 @@ def test_token_from_a_file(bench: Bench) -> None:
     store = bench.store(auth={"method": "token", "token_file": str(file)})
     works(store)
     bench.server.do("POST", "auth/token/revoke", {"token": made[0]})
-    with pytest.raises(StoreDenied, match="no longer accepts the token in the file"):
+    with pytest.raises(StoreDenied, match="does not accept the token in the file"):
         store.rings("orders").load()
     bench.secret("token", made[1])
     assert store.rings("orders").load() is not None
