@@ -15,7 +15,7 @@ from rotator.cli.exercising import Trial
 from rotator.cli.reading import kinds_of, ring_of, suspicion
 from rotator.errors import RotatorError, StoreError
 from rotator.inspection import Finding, Inspectable
-from rotator.observed import Sighting
+from rotator.observed import DocumentKind, Sighting
 from rotator.plan import waiting_for
 from rotator.policy import format_duration
 from rotator.profiles import advice
@@ -134,12 +134,28 @@ def _neglect(site: Site, ring: KeyRing) -> Iterator[Finding]:
         yield Finding("fault", f"overdue: {neglect}", hint=hint, exit_code=75)
 
 
-def _way_out(site: Site, ring: KeyRing, target: str) -> str:
-    take_over = f"`rotator recover {site.key_set} --take-over {target}`"
-    if ring.revision:
+def _way_out(site: Site, ring: KeyRing, seen: Seen) -> str:
+    """Return what to do about a document that somebody else wrote: keys in use are never cleared away."""
+    take_over = f"`rotator recover {site.key_set} --take-over {seen.target.name}`"
+    in_use = _holds_keys(seen)
+    if ring.revision and not in_use:
         return f"clear it, or {take_over}"
+    if ring.revision:
+        carried = seen.target.kind is DocumentKind.JWKS and seen.sighting.strangers
+        return take_over + (
+            ", which publishes its keys until their grace has passed" if carried else ""
+        )
     first = f"`rotator rotate {site.key_set} --first-run`"
+    if in_use:
+        adopt = f"`rotator adopt {site.key_set} --from PLACE`"
+        return f"{adopt} takes in the key that signs; if none of its keys does, {first} first and then {take_over}"
     return f"clear it; or, if there never was a ring, {first} first and then {take_over}"
+
+
+def _holds_keys(seen: Seen) -> bool:
+    """True also for keys without a kid, and for a JWKS that is not one to the letter."""
+    body = seen.document.body if seen.document is not None else b""
+    return bool(seen.sighting.strangers) or b'"kty"' in body
 
 
 def _target(site: Site, ring: KeyRing, seen: Seen) -> Iterator[Finding]:
@@ -152,7 +168,7 @@ def _target(site: Site, ring: KeyRing, seen: Seen) -> Iterator[Finding]:
         yield Finding(
             "fault",
             f"{name} is filled by something that this key set did not write",
-            hint=_way_out(site, ring, name),
+            hint=_way_out(site, ring, seen),
             exit_code=75,
         )
         return

@@ -150,6 +150,28 @@ def test_a_foreign_document(tmp_path: Path, forge: Forge) -> None:
     assert forge.run(bench, "check").code == 0
 
 
+@pytest.mark.parametrize("with_kid", [True, False])
+def test_a_jwks_that_somebody_verifies_with(tmp_path: Path, forge: Forge, with_kid: bool) -> None:
+    """Its keys may be in use: adopting comes first, and nobody is told to clear it."""
+    bench = Bench(tmp_path)
+    bench.jwks.parent.mkdir(parents=True, exist_ok=True)
+    jwk = {"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43}
+    live = json.dumps({"keys": [jwk | ({"kid": "2024-03"} if with_kid else {})]})
+    bench.jwks.write_text(live)
+    found = forge.run(bench, "check")
+    assert found.code == 75
+    adopt = f"`rotator adopt web --from PLACE --config {bench.config}`"
+    first = f"`rotator rotate web --first-run --config {bench.config}`"
+    assert adopt in found.out, found
+    assert found.out.index(adopt) < found.out.index(first)
+    assert "clear it" not in found.out
+    forge.run(bench, "rotate", "--first-run")
+    later = forge.run(bench, "check").out
+    assert f"--take-over file:{bench.jwks}" in later
+    assert "clear it" not in later
+    assert bench.jwks.read_text() == live
+
+
 def test_a_ring_that_is_gone(tmp_path: Path, forge: Forge) -> None:
     """Its documents are still there, so nobody must call it a key set without keys."""
     bench = Bench(tmp_path)
