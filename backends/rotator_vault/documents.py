@@ -38,7 +38,9 @@ class VaultDocuments:
             StoreDenied, StoreUnavailable: no answer.
         """
         key_set, path = self._located(name)
-        found = self._calls.attempt("document.read", key_set, lambda: self._engine.read(path))
+        found = self._calls.attempt(
+            "document.read", key_set, lambda: self._engine.read(path, whole=_NEEDS)
+        )
         return _document(found) if isinstance(found, Found) else None
 
     def write(self, name: str, document: Document, *, replacing: VersionToken | None) -> None:
@@ -56,7 +58,7 @@ class VaultDocuments:
         data = document_data(document, mark)
 
         def step() -> bool:
-            found = self._engine.read(path)
+            found = self._engine.read(path, whole=_NEEDS)
             if isinstance(found, Found):
                 if mark_of(found.data) == mark:  # an earlier try, whose answer was lost
                     self._forget_before(name, found.version)

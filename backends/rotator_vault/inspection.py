@@ -152,7 +152,7 @@ def _capabilities(engine: Engine, prefix: str, scopes: Sequence[Scope]) -> Itera
     """Say which capabilities are missing; without scopes there is no path to ask about."""
     wanted = rights(Role.ROTATOR, scopes, engine.mount, prefix)
     asked = [right for right in wanted if "+" not in right.path]
-    missing: list[tuple[Right, str]] = []
+    missing: list[tuple[Right, list[str]]] = []
     for start in range(0, len(asked), _AT_ONCE):
         part = asked[start : start + _AT_ONCE]
         held = _held(engine, [right.example for right in part])
@@ -163,14 +163,14 @@ def _capabilities(engine: Engine, prefix: str, scopes: Sequence[Scope]) -> Itera
                 hint='path "sys/capabilities-self" { capabilities = ["update"] } is in the default policy',
             )
             return
-        missing += [(right, name) for right in part for name in _lacking(right, held)]
-    needed = [(right, name) for right, name in missing if right.needed]
-    for right, name in needed[:_SHOWN]:
+        missing += [(right, names) for right in part if (names := _lacking(right, held))]
+    needed = [(right, names) for right, names in missing if right.needed]
+    for right, names in needed[:_SHOWN]:
         problem = denied(engine.address, right.path, " ".join(right.capabilities))
-        text = f"may not {name} {right.path} ({right.why})"
+        text = f"may not {', '.join(names)} {right.path} ({right.why})"
         yield Finding("fault", text, hint=problem.hint, exit_code=problem.exit_code)
     if len(needed) > _SHOWN:
-        yield Finding("fault", f"{len(needed) - _SHOWN} more such capabilities", exit_code=77)
+        yield Finding("fault", f"the same of {len(needed) - _SHOWN} more paths", exit_code=77)
     reasons = dict.fromkeys(right.why for right, _ in missing if not right.needed)
     if reasons:
         text = f"may not do what only `check` needs: {', '.join(reasons)}"

@@ -56,8 +56,13 @@ class Engine:
         self._where = f"{address}, namespace {namespace}" if namespace else address
         self._is_looked_at = False
 
-    def read(self, path: str, *, version: int | None = None) -> Found | Gone | None:
+    def read(
+        self, path: str, *, version: int | None = None, whole: str = ""
+    ) -> Found | Gone | None:
         """Return the latest version of a path, or a given one; None when it never was.
+
+        Args:
+            whole: the capabilities that rotating needs there, for the hint of a refusal.
 
         Raises:
             StoreDenied: not allowed, or the login is refused.
@@ -75,7 +80,7 @@ class Engine:
         if answer.status == 404 and answer.plain and not answer.errors:
             self.require_version_2()
             return None
-        raise self._failure(answer, f"data/{path}", "read")
+        raise self._failure(answer, f"data/{path}", "read", whole)
 
     def _found(self, path: str, answer: Answer, metadata: Any, number: object) -> Found:
         data = answer.data.get("data")
@@ -203,11 +208,11 @@ class Engine:
         )
 
     def _failure(
-        self, answer: Answer, path: str, needs: str
+        self, answer: Answer, path: str, needs: str, whole: str = ""
     ) -> StoreDenied | StoreUnavailable | ConfigError:
         place = f"{self.mount}/{path}".rstrip("/")
         if answer.status == 403:
-            return denied(self._where, place, needs)
+            return denied(self._where, place, needs, whole)
         if answer.status == 404 and any(answer.says(text) for text in _NO_ENGINE):
             return StoreUnavailable(
                 f"Vault at {self._where} has no secrets engine at {self.mount!r}",

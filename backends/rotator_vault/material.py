@@ -45,9 +45,9 @@ class VaultMaterial:
         data = material_data(self._key_set, kid, material)
 
         def step() -> None:
-            found = self._engine.read(path)
+            found = self._engine.read(path, whole=_NEEDS)
             if found is None and not self._written(path, data):
-                found = self._engine.read(path)  # somebody was faster
+                found = self._engine.read(path, whole=_NEEDS)  # somebody was faster
             if found is not None and self._held(found, path, kid) != material:
                 raise StoreCorrupt(
                     f"{self._place(path)} holds other material than that of kid {kid!r}",
@@ -62,7 +62,7 @@ class VaultMaterial:
             return self._engine.write(path, data, cas=0, needs=_NEEDS) is not None
         except StoreDenied:
             # Who may create and not update is refused where something is there by now.
-            if self._engine.read(path) is None:
+            if self._engine.read(path, whole=_NEEDS) is None:
                 raise
             return False
 
@@ -76,7 +76,7 @@ class VaultMaterial:
         path = self._path(locator)
 
         def step() -> Found | Gone | None:
-            found = self._engine.read(path)
+            found = self._engine.read(path, whole=_NEEDS)
             if found is None:
                 self._fresh.refuse(path, f"Vault at {self._engine.address}")
             return found
@@ -106,7 +106,7 @@ class VaultMaterial:
         self._fresh.forget(path)
 
         def step() -> None:
-            found = self._engine.read(path)
+            found = self._engine.read(path, whole=_NEEDS)
             if isinstance(found, Found):
                 material_of(found.data, self._key_set, kid, self._place(path))
             # A standby may not show yet what is there: the one version that there ever is goes all the same.

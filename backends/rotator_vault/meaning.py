@@ -141,16 +141,22 @@ _DOING: Final = {
 }
 
 
-def denied(address: str, path: str, needs: str) -> StoreDenied:
+def denied(address: str, path: str, needs: str, whole: str = "") -> StoreDenied:
     """Return the refusal of a path for want of a capability.
 
     Args:
         path: of the API, as a policy names it.
-        needs: the capabilities that the identity needs there, separated by blanks.
+        needs: the capabilities that the identity needs there for this, separated by blanks.
+        whole: those that rotating needs there, where they are more.
     """
-    wanted = ", ".join(f'"{name}"' for name in needs.split())
+    less = f" (only looking needs {_listed(needs)})" if whole and whole != needs else ""
     return StoreDenied(
         f"Vault at {address} does not permit {_DOING.get(needs, 'writing')} {path}",
-        hint=f'the policy needs: path "{path}" {{ capabilities = [{wanted}] }}; '
+        hint=f'the policy needs: path "{path}" {{ capabilities = {_listed(whole or needs)} }}{less}; '
         "`rotator policy` prints a whole one",
     )
+
+
+def _listed(names: str) -> str:
+    listed = ", ".join(f'"{name}"' for name in names.split())
+    return f"[{listed}]"

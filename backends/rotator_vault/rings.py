@@ -42,7 +42,7 @@ class VaultRings:
             StoreDenied, StoreUnavailable, ConfigError: as `Engine.read`.
         """
         found = self._calls.attempt(
-            "ring.load", self._key_set, lambda: self._engine.read(self._path)
+            "ring.load", self._key_set, lambda: self._engine.read(self._path, whole=_NEEDS)
         )
         if found is None:
             return None

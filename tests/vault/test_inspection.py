@@ -239,4 +239,4 @@ def test_many_key_sets(bench: Bench) -> None:
         findings = store.inspect(scopes).findings
         asked = sum(item.path.endswith("capabilities-self") for item in proxy.seen)
     assert asked == 2
-    assert one(findings, "more such capabilities").exit_code == 77
+    assert one(findings, "more paths").exit_code == 77

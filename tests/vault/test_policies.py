@@ -105,7 +105,7 @@ def test_a_race_for_a_locator_without_update(bench: Bench) -> None:
     root.material("orders").put("k", "other", KEY)
     read, looks = store._engine.read, [None]
 
-    def late(path: str) -> object:
+    def late(path: str, **_: str) -> object:
         return looks.pop() if looks else read(path)
 
     material = store.material("orders")
@@ -146,6 +146,18 @@ def test_a_reader_reads_one_document(
         )
     with pytest.raises(StoreDenied):
         store.documents().delete(f"orders/{document}")
+
+
+def test_what_is_missing_is_told_whole(bench: Bench) -> None:
+    """One line for each path; who is refused a look learns what rotating needs, and what looking."""
+    store = as_(bench, 'path "sys/capabilities-self" { capabilities = ["update"] }')
+    path = f"secret/data/{bench.path()}"
+    said = [text for text in faults(store.inspect([ORDERS])) if path in text and "may not" in text]
+    assert said == [f"may not create, read, update {path} (the ring)"]
+    with pytest.raises(StoreDenied) as refused:
+        store.rings("orders").load()
+    assert 'capabilities = ["create", "read", "update"]' in refused.value.hint
+    assert '(only looking needs ["read"])' in refused.value.hint
 
 
 def without(bench: Bench, right: Right, capability: str) -> str:
