@@ -147,7 +147,7 @@ def _permission(asked: Asked) -> str:
         return (
             f"allow this identity {asked.action}, and let the role's trust policy name the identity"
         )
-    return f"allow {asked.action} there: `rotator policy STORE --role rotator` prints what it takes"
+    return f"allow {asked.action} there: `rotator policy` prints what the role rotator takes"
 
 
 def _retry_after(headers: Mapping[str, Any]) -> float | None:

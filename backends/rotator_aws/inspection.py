@@ -190,7 +190,7 @@ class Inspection:
             yield Finding(
                 "fault",
                 f"may not {', '.join(denied)} on {name}",
-                hint="`rotator policy STORE --role rotator` prints the policy that it takes",
+                hint="`rotator policy` prints what the role rotator takes",
                 exit_code=77,
             )
         else:

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 _OCTETS: Final = {"Content-Type": "application/octet-stream"}  # without one the body is lost
 _PAGE: Final = 1000
-_POLICY_HINT: Final = (
-    "load what `rotator policy STORE --role ROLE` prints, and grant its group to {}"
-)
+_POLICY_HINT: Final = "load what `rotator policy` prints for its role, and grant its group to {}"
 
 
 class Conjur:

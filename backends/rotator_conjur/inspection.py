@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PRIVILEGES: Final = ("read", "execute", "update")
 _NAMED: Final = 3  # variables that one finding names
 _LOAD: Final = (
-    "load what `rotator policy STORE --role rotator` prints, and grant its group to this identity"
+    "load what `rotator policy` prints for the role rotator, and grant its group to this identity"
 )
 
 

@@ -115,7 +115,7 @@ def _identity(engine: Engine) -> Iterator[Finding]:
         yield Finding(
             "advice",
             "this is a root token: whoever has it may do everything",
-            hint="log in with a policy of its own: `rotator policy STORE --role rotator`",
+            hint="log in with a policy of its own: `rotator policy` prints that of the role rotator",
         )
     if 0 < seconds < _SHORT:
         yield Finding(
@@ -174,7 +174,9 @@ def _capabilities(engine: Engine, prefix: str, scopes: Sequence[Scope]) -> Itera
     reasons = dict.fromkeys(right.why for right, _ in missing if not right.needed)
     if reasons:
         text = f"may not do what only `check` needs: {', '.join(reasons)}"
-        yield Finding("advice", text, hint="`rotator policy STORE --role rotator` has it")
+        yield Finding(
+            "advice", text, hint="`rotator policy` prints a whole one, of the role rotator"
+        )
     if not missing and scopes:
         yield Finding("ok", f"has every capability that {_count(scopes)} here asks for")
 

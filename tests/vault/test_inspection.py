@@ -62,7 +62,7 @@ def test_nothing_is_written(bench: Bench) -> None:
 def test_a_root_token_and_no_audit_log(bench: Bench) -> None:
     """Advice, each with what to type."""
     findings = found(bench.store())
-    assert "rotator policy STORE --role rotator" in one(findings, "root token").hint
+    assert "`rotator policy` prints that of the role rotator" in one(findings, "root token").hint
     assert "vault audit enable" in one(findings, "no audit log").hint
 
 
