@@ -42,17 +42,21 @@ def flaw(document: Document, kind: DocumentKind) -> str:
         return "it is no JSON object"
     if origin(found, FORMATS[kind]) != (document.key_set, document.revision):
         return "it names another format, key set or revision than it was written with"
-    if json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode() != document.body:
-        return "it was formatted anew"
-    return _INSIDE[kind](found)
+    # A store with fields writes an edited document anew: what was edited says more than that.
+    edited = _INSIDE[kind](found)
+    if edited:
+        return edited
+    as_written = json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode()
+    return "" if as_written == document.body else "it was formatted anew"
 
 
 def _signing(found: Mapping[str, Any]) -> str:
     jwk, pem = found.get("jwk"), found.get("pem")
     if not isinstance(jwk, dict) or set(found) - {"pem"} != _SIGNING:
         return "a member is missing, or one is there that does not belong"
-    if jwk.get("kid") != found["kid"] or jwk.get("alg") != found["alg"]:
-        return "kid or algorithm are not those of its key"
+    for member in ("kid", "alg"):
+        if jwk.get(member) != found[member]:
+            return f"its {member} was changed: that of its key is another"
     if jwk.get("kty") == "oct":
         return "" if pem is None else "an HMAC key has no PEM"
     if not isinstance(pem, str) or not _same_key(jwk, pem):

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from rotator.delivery.flaws import flaw
 from rotator.errors import ConfigError, Conflict, StoreUnavailable
-from rotator.stores import Document, DocumentStore, VersionToken
+from rotator.stores import Document, DocumentKind, DocumentStore, VersionToken
 from rotator_vault.store import VaultStore
 from tests.servers.misdeeds import reset_after, reset_before
 from tests.servers.proxy import Proxy
@@ -92,6 +93,21 @@ def test_drift_is_seen_and_mended(
     assert (drifted.key_set, drifted.revision) == ("orders", 7)
     documents.write(NAME, document, replacing=drifted.token)
     assert present(documents).body == BODY
+
+
+def test_a_patched_field_is_named(bench: Bench, documents: DocumentStore) -> None:
+    """`vault kv patch … kid=hacked`: what was changed is said, not how the store wrote it down."""
+    written = json.loads(BODY) | {"activated_at": "2026-01-01T00:00:00Z"}
+    written["jwk"] |= {"kid": "k-1", "alg": "ES256"}
+    del written["document"]
+    body = json.dumps(written, separators=(",", ":")).encode()
+    documents.write(NAME, Document(body, "orders", 7), replacing=None)
+    for fields, said in (
+        ({"alg": "none"}, "its alg was changed"),
+        ({"kid": "hacked"}, "its kid was changed"),
+    ):
+        by_hand(bench, **fields)
+        assert said in flaw(present(documents), DocumentKind.SIGNING)
 
 
 @pytest.mark.parametrize(
