@@ -11,7 +11,7 @@ import click
 from rotator import operations
 from rotator.cli.acting import Asked, Operation, order
 from rotator.cli.session import Session
-from rotator.errors import UsageError
+from rotator.errors import StoreCorrupt, UsageError
 
 _MOST_BYTES: Final = 1 << 20
 
@@ -45,8 +45,11 @@ def recover(options: dict[str, Any], /, key_set: str | None, **said: Any) -> int
         **{name: said[name] for name in ("ring", "clock", "forget", "take_over")}
     )
     session = Session(options, level="info")
+    name = session.the_one(key_set)
+    if said["ring"] is not None:
+        _refuse_other_files(said["ring"], name)
     asked = Asked(operation, dry_run=said["dry_run"], word="recover", yes=said["yes"])
-    return order(session, session.the_one(key_set), asked)
+    return order(session, name, asked)
 
 
 def _operation(
@@ -72,4 +75,22 @@ def _backup(path: Path) -> bytes:
     except OSError as error:
         raise UsageError(
             f"cannot read the backup {path}: {error.strerror}", hint="nothing was changed"
+        ) from error
+
+
+def _refuse_other_files(path: Path, key_set: str) -> None:
+    """Refuse what is no backup as a word misspelt: it says nothing of the ring in the store.
+
+    Raises:
+        UsageError: the file is no ring, a torn one, or another key set's.
+    """
+    from rotator.ring_document import read_ring
+
+    try:
+        read_ring(_backup(path), key_set=key_set)
+    except StoreCorrupt as error:
+        why = error.message.partition("cannot be trusted: ")[2] or error.message
+        raise UsageError(
+            f"{path}: this is no backup of a ring of key set {key_set}: {why}",
+            hint=f"name a file that `rotator export {key_set}` wrote; nothing was changed",
         ) from error

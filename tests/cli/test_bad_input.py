@@ -275,3 +275,17 @@ def test_a_lost_ring_comes_back(tmp_path: Path, forge: Forge) -> None:
     ran = forge.run(bench, "rotate", "--emergency", "--yes")
     assert ran.code == 0, (ran.out, ran.err)
     assert forge.run(bench, "rotate").code == 0
+
+
+def test_what_is_no_backup(tmp_path: Path, forge: Forge) -> None:
+    """The wrong file is a word misspelt: nobody is sent to an emergency for it."""
+    bench = ready(forge, tmp_path)
+    before = bench.kept()
+    torn, others = tmp_path / "torn.json", tmp_path / "others.json"
+    torn.write_bytes(bench.ring.read_bytes()[:200])
+    others.write_text(bench.ring.read_text().replace('"key_set":"web"', '"key_set":"api"'))
+    for file in (bench.config, bench.jwks, torn, others):
+        ran = forge.run(bench, "recover", "--ring", str(file), "--yes")
+        refused(ran, 2, str(file), "this is no backup of a ring of key set web", "rotator export")
+        assert "emergency" not in ran.words
+    assert bench.kept() == before
