@@ -68,7 +68,7 @@ def _operation(
 def _content(session: Session, source: str) -> Secret:
     """Return what lies at the source; its bytes go nowhere but into the material store."""
     if not source.startswith(_STORE):
-        return _from_file(Path(source))
+        return _from_file(session, Path(source))
     store, slash, address = source.removeprefix(_STORE).partition("/")
     address, mark, field = address.rpartition("#") if "#" in address else (address, "", "")
     if not (store and slash and address) or (mark and not field):
@@ -107,14 +107,18 @@ def _from_store(session: Session, store: str, address: str) -> Secret:
     return found
 
 
-def _from_file(path: Path) -> Secret:
+def _from_file(session: Session, path: Path) -> Secret:
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise UsageError(
-            f"cannot read the key in {path}: {error.strerror}", hint="nothing was changed"
-        ) from error
+        meant = path.parts[0] if len(path.parts) > 1 else ""
+        hint = "nothing was changed"
+        if meant in session.settings.stores:
+            hint = f"for a secret in the store {meant} write `--from store:{path}`; {hint}"
+        elif isinstance(error, FileNotFoundError):
+            hint = f"a secret in a configured store is `--from store:STORE/ADDRESS`; {hint}"
+        raise UsageError(f"cannot read the key in {path}: {error.strerror}", hint=hint) from error
     if len(content) > _MOST_BYTES:
         raise UsageError(f"{path} is longer than any key")
     return Secret(content)

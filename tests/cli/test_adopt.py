@@ -165,6 +165,8 @@ def test_the_thumbprint_is_never_guessed(live: Live) -> None:
         ([{}], ["--since", "yesterday"], "not a date"),
         ([{}], ["--passphrase-env", "NOTHING_THERE"], "NOTHING_THERE"),
         ([{}], ["--from", "no-such-file"], "no-such-file"),
+        ([{}], ["--from", "no-such-file"], "`--from store:STORE/ADDRESS`"),
+        ([{}], ["--from", "local/issuer/key#pem"], "`--from store:local/issuer/key#pem`"),
         ([{}], ["--from", "store:nowhere/x"], "no store 'nowhere'"),
         ([{}], ["--from", "store:local"], "store:STORE/ADDRESS"),
         ([{}], ["--from", "store:local/x#"], "#FIELD"),
