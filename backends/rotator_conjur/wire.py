@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _LIMIT: Final = 4 << 20  # bytes of an answer; a list of a thousand variables is far shorter
 _CONNECTIONS: Final = 32
+_NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,12 @@ class Wire:
 
         if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
             reason = getattr(error, "certificate_error", None) or error
+            if any(sign in str(reason).upper().replace(" ", "_") for sign in _NOT_TLS):
+                return StoreUnavailable(
+                    f"no TLS connection to {self.url}: it does not speak TLS there",
+                    hint="is the port in `url` that of https, and not of plain http?",
+                    lasting=True,
+                )
             return StoreUnavailable(
                 f"no TLS connection to {self.url}: {_text(reason)}",
                 hint="set `ca_file` to the certificates that issued the server's, and check the host name in `url`",

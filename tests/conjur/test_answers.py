@@ -205,6 +205,15 @@ def test_tls(tmp_path: Path) -> None:
             store(ca_file=str(odd)).rings("orders").load()
 
 
+def test_tls_where_there_is_none(conjur: Ground) -> None:
+    """`https://` to a port of plain HTTP: said in those words, and not tried again at once."""
+    store = conjur.store(url=conjur.server.url.replace("http://", "https://"))
+    with pytest.raises(StoreUnavailable, match="it does not speak TLS there") as caught:
+        store.rings("orders").load()
+    assert caught.value.lasting
+    assert "plain http" in caught.value.hint
+
+
 def test_no_key_leaves_by_an_error(conjur: Ground) -> None:
     """Neither the material nor the API key, whatever fails while it is under way."""
     material = conjur.store(attempts=1).material("orders")
