@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rotator.cli.session import Events, Result, Session, pause
-from rotator.cli.views import failures_view, in_words, keys_in_words, step_view, written_in
+from rotator.cli.views import (
+    failing_now,
+    failures_view,
+    in_words,
+    keys_in_words,
+    step_view,
+    written_in,
+)
 from rotator.observed import DocumentKind
 from rotator.reconcile.settle import Settled
 
@@ -15,7 +22,8 @@ if TYPE_CHECKING:
     from rotator.assemble import Assembly
     from rotator.metrics import Meter
     from rotator.operations import Done
-    from rotator.reconcile.site import Site
+    from rotator.reconcile.site import Outcome, Site
+    from rotator.step import Step
 
 ORDER_FORMAT: Final = "rotator.order/1"
 
@@ -156,9 +164,14 @@ def _result(settled: Settled, done: Done | None, events: Sequence[dict[str, Any]
         "steps": [step_view(step) for step in settled.steps],
         "written": written_in(events),
         "failures": failures_view(outcome.failures),
-        "waits_for": step_view(outcome.step),
+        "waits_for": step_view(_waits_for(outcome)),
     }
     return Result(ring.key_set, view, exit_code=outcome.exit_code, changed=changed)
+
+
+def _waits_for(outcome: Outcome) -> Step:
+    silent = [name for name, seen in outcome.observed.sightings.items() if not seen.answered]
+    return failing_now(outcome.step, {*outcome.failures, *silent})
 
 
 def _print(session: Session, settled: Settled, result: Result, *, dry_run: bool) -> None:
@@ -171,7 +184,7 @@ def _print(session: Session, settled: Settled, result: Result, *, dry_run: bool)
         kids = ", ".join(item["kids"])
         console.say(f"{name}: {verb} {item['document']} document ({kids}) at {item['target']}")
     console.say(f"{name}: {keys_in_words(outcome.ring)}")
-    console.say(f"{name}: {in_words(outcome.step, outcome.now)}")
+    console.say(f"{name}: {in_words(_waits_for(outcome), outcome.now)}")
     if not console.json:
         for error in outcome.failures.values():
             console.refuse(error)

@@ -11,7 +11,15 @@ import click
 
 from rotator.cli.options import shard_option
 from rotator.cli.session import Result, Session
-from rotator.cli.views import in_words, key_view, order_view, sighting_view, step_view, when
+from rotator.cli.views import (
+    failing_now,
+    in_words,
+    key_view,
+    order_view,
+    sighting_view,
+    step_view,
+    when,
+)
 from rotator.errors import RotatorError, worst_exit_code
 
 if TYPE_CHECKING:
@@ -68,6 +76,8 @@ def _one(session: Session, site: Site, *, live: bool) -> Result:
         refuse_lost_ring(site, ring)
     misfit = _misfit(site, ring)
     steps = waiting_for(ring, site.policy, now, observed) if ring.revision or live else ()
+    silent = [name for name, seen in observed.sightings.items() if not seen.answered]
+    steps = tuple(failing_now(step, silent) for step in steps)
     steps = with_lateness(steps, ring, site.policy, now)
     writable = {target.name for target in site.targets if target.writable}
     seen = [(name, seen) for name, seen in observed.sightings.items() if name in writable]

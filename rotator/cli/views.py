@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +11,12 @@ from rotator import words
 from rotator.errors import RotatorError
 from rotator.observed import Sighting
 from rotator.ring import Entry, Key, KeyRing, Order, Phase
-from rotator.step import Step
+from rotator.step import Reason, Step
 from rotator.words import in_words, when
 
 __all__ = [
     "entry_view",
+    "failing_now",
     "failures_view",
     "in_words",
     "key_view",
@@ -43,6 +45,22 @@ def step_view(step: Step) -> dict[str, Any]:
         "detail": step.detail,
         "overdue": step.blocked,
     }
+
+
+def failing_now(step: Step, failing: Iterable[str]) -> Step:
+    """Return a wait that says which of the targets it names fail now: its date is no reason to wait.
+
+    Args:
+        failing: names of targets that do not answer, or could not be written.
+    """
+    if step.reason is not Reason.NOT_ANNOUNCED:
+        return step
+    named, known = step.detail.removeprefix("not seen at ").split(", "), set(failing)
+    silent = [name for name in named if name in known]
+    if not silent:
+        return step
+    more = ", which fails now" if silent == named[-1:] else f"; failing now: {', '.join(silent)}"
+    return replace(step, detail=step.detail + more)
 
 
 def key_view(key: Key, ring: KeyRing) -> dict[str, Any]:

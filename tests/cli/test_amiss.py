@@ -150,6 +150,24 @@ def test_a_foreign_document(tmp_path: Path, forge: Forge) -> None:
     assert forge.run(bench, "check").code == 0
 
 
+def test_a_far_date_is_no_wait_for_a_target_that_fails(tmp_path: Path, forge: Forge) -> None:
+    """A next key can be announced in 90 days; that its target fails is to be mended now."""
+    bench = ready(forge, tmp_path)
+    standby = next(key["kid"] for key in bench.read_ring()["keys"] if key["phase"] == "pending")
+    bench.jwks.parent.rename(tmp_path / "away")
+    bench.jwks.parent.parent.rmdir()
+    forge.run(bench, "revoke", standby, "--reason", "x", "--yes")
+    said = f"not seen at file:{bench.jwks}, which fails now"
+    for words in (("rotate",), ("status", "--live")):
+        ran = forge.run(bench, *words)
+        assert ran.code == 75, ran
+        assert "next: announce a next key by" in ran.out, ran
+        assert said in ran.out, ran
+    assert bench.answer("rotate")["key_sets"][0]["waits_for"]["detail"] == said
+    live = bench.answer("status", "--live")["key_sets"][0]["waits_for"]
+    assert said in [step["detail"] for step in live]
+
+
 @pytest.mark.parametrize("with_kid", [True, False])
 def test_a_jwks_that_somebody_verifies_with(tmp_path: Path, forge: Forge, with_kid: bool) -> None:
     """Its keys may be in use: adopting comes first, and nobody is told to clear it."""
