@@ -104,16 +104,30 @@ def _one(
     )
     carried = act(site, old, new, dry_run=said["dry_run"])
     progress.clear()
-    for line in carried.statement:
+    statement = list(carried.statement)
+    if session.settings.key_sets[name].store == new.name and not (
+        said["confirm"] or said["dry_run"]
+    ):
+        # A move ends with what to do next, and does not know that the configuration has it already.
+        statement[-1] = _after_configuring(session, name, old, new)
+    for line in statement:
         session.console.say(line)
     view = {
-        "statement": list(carried.statement),
+        "statement": statement,
         "from": old.name,
         "to": new.name,
         "revision": carried.revision,
         "changed": carried.changed,
     }
     return Result(name, view, changed=carried.changed)
+
+
+def _after_configuring(session: Session, name: str, old: Side, new: Side) -> str:
+    command = f"`rotator move {name} --from {old.name} --to {new.name} --confirm`"
+    return (
+        f"{session.settings.source} says `store: {new.name}` already; restart what still runs with the old "
+        f"configuration, then {command} destroys what is left in store {old.name}"
+    )
 
 
 def _side(assembly: Assembly, store: str, key_set: str) -> Side:

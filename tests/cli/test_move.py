@@ -97,7 +97,13 @@ def test_a_move_changes_nothing_that_anybody_reads(stores: Stores) -> None:
     again = stores.move()
     assert again.code == 0
     assert "already" in again.out
+    assert "now say `store: other`" in again.out
     stores.configured("other")
+    configured = stores.move()
+    assert configured.code == 0
+    assert "says `store: other` already" in configured.out
+    assert "now say" not in configured.out
+    assert "--confirm` destroys what is left in store local" in configured.out
     assert stores.run("rotate").code == 0
     assert stores.run("check").code == 0
     assert (bench.jwks.read_bytes(), bench.signing.read_bytes()) == (jwks, signing)
