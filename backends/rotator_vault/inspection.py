@@ -47,6 +47,7 @@ def inspect(connection: Connection, engine: Engine, prefix: str, scopes: Sequenc
     except RotatorError as error:
         return Report(f"Vault at {connection.address}", (_fault(error),))
     findings = list(_server(connection.address, health))
+    findings += _namespace(engine, health)
     if not any(finding.level == "fault" for finding in findings):
         findings += _inside(engine, prefix, scopes)
     # What stops one look stops the others too: it is said once.
@@ -91,6 +92,17 @@ def _server(address: str, health: Answer) -> Iterator[Finding]:
             "advice",
             "the connection is not encrypted: keys and tokens can be read on the way",
             hint="use https:// and, for a private authority, `ca_file`",
+        )
+
+
+def _namespace(engine: Engine, health: Answer) -> Iterator[Finding]:
+    """Say that a namespace has no effect. Vault says of itself that it is no Enterprise; OpenBao, which has
+    namespaces, says nothing of the kind."""
+    if engine.namespace and health.body.get("enterprise") is False:
+        yield Finding(
+            "advice",
+            f"this edition of Vault has no namespaces: `namespace: {engine.namespace}` has no effect",
+            hint="remove it; another `prefix` keeps two installations apart",
         )
 
 

@@ -46,13 +46,14 @@ class Engine:
         identity: who calls.
         address: of Vault, for messages.
         mount: where the engine is mounted.
-        namespace: for messages.
+        namespace: where it is, for messages.
     """
 
     def __init__(self, identity: Identity, address: str, mount: str, namespace: str | None) -> None:
         self.identity = identity
         self.address = address
         self.mount = mount
+        self.namespace = namespace
         self._where = f"{address}, namespace {namespace}" if namespace else address
         self._is_looked_at = False
 

@@ -201,6 +201,19 @@ def test_the_node_is_asked_in_the_root_namespace(bench: Bench) -> None:
     assert set(named.values()) == {"team"}
 
 
+def test_a_namespace_that_has_no_effect(bench: Bench) -> None:
+    """The free edition of Vault takes no notice of it; OpenBao has them, and Enterprise."""
+    assert one(found(bench.store(namespace="team")), "has no namespaces").level == "advice"
+    bodies = ({"version": "2.4.1"}, {"version": "1.21.1+ent", "enterprise": True})
+    with Proxy(bench.server.url) as proxy:
+        store = bench.store(address=proxy.url, namespace="team")
+        for body in bodies:
+            with proxy.misbehaving(reply(200, body), when=below("sys/health")):
+                findings = found(store)
+            assert not [item for item in findings if "namespaces" in item.text]
+    assert not [item for item in found(bench.store()) if "namespaces" in item.text]
+
+
 def test_an_identity_without_the_default_policy(bench: Bench) -> None:
     """What it may not ask is said, and is no fault."""
     policy = (
