@@ -194,7 +194,12 @@ class Engine:
         if mounted and mounted != self.mount:
             raise ConfigError(
                 f"no engine of Vault at {self._where} is mounted at {self.mount!r}: it is mounted at {mounted!r}",
-                hint=f"write `mount: {mounted}`; the `data/` of the API's paths is no part of it",
+                hint=f"write `mount: {mounted}`; "
+                + (
+                    "the `data` of the API's paths is no part of it"
+                    if self.mount == f"{mounted}/data"
+                    else "what is below it belongs into `prefix`"
+                ),
             )
         self._is_looked_at = True
 
