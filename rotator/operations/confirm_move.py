@@ -85,10 +85,11 @@ def _refuse_unused(view: View, left: Moved, goal: Side) -> None:
         )
     window = ring.in_force(site.policy).write_window
     late = [key.destroy_after for key in left.ring.keys if key.destroy_after is not None]
-    if view.now < max([left.at, *late]) + window:
+    ready = max([left.at, *late]) + window
+    if view.now < ready:
         raise TargetFailing(
             "nothing is destroyed: a process that stood still may yet write into the old store",
-            hint="confirm in a minute or two",
+            hint=f"confirm after {ready:%Y-%m-%dT%H:%M:%SZ}",
         )
     for key in ring.keys:
         if key.locator is not None and key.phase not in ENDED and not self_test(view, key):
