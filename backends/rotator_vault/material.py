@@ -104,15 +104,20 @@ class VaultMaterial:
         """
         path = self._path(locator)
         self._fresh.forget(path)
+        destroyed = False
 
         def step() -> None:
+            nonlocal destroyed
             found = self._engine.read(path, whole=_NEEDS)
+            if found is None and destroyed:
+                return  # an attempt before removed the metadata too, and its answer was lost
             if isinstance(found, Found):
                 material_of(found.data, self._key_set, kid, self._place(path))
             # A standby may not show yet what is there: the one version that there ever is goes all the same.
             newest = 1 if found is None else found.version
             # First the keys, which is final; the metadata only makes room for the name.
             self._engine.destroy(path, range(max(1, newest - _MOST), newest + 1))
+            destroyed = True
             self._engine.erase(path)
 
         self._calls.attempt("material.destroy", self._key_set, step)
