@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
+import structlog
+
+from rotator import lazy_log, logs
 
 # Started in the background of a script, this process ignores Ctrl-C, and so would every command that it
 # starts (POSIX: an ignored signal stays ignored across exec). The commands' own answer to it is tested.
@@ -35,3 +37,20 @@ def _by_backend(reports: Iterable[pytest.TestReport]) -> Counter[str]:
         for report in reports
         for found in set(re.findall(r"\b(aws|conjur|file|vault)\b", report.nodeid))
     )
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Undo what a test did to the logging of this process: the next one starts as if alone."""
+    root = logging.getLogger()
+    level, handler = root.level, logs._State.handler
+    threshold, pending = lazy_log._State.threshold, lazy_log._State.pending
+    yield
+    for left in [item for item in root.handlers if isinstance(item, logs._Libraries)]:
+        if left is not handler:
+            root.removeHandler(left)
+    root.setLevel(level)
+    logs._State.handler = handler
+    lazy_log._State.threshold, lazy_log._State.pending = threshold, pending
+    if threshold is None:
+        structlog.reset_defaults()
