@@ -94,7 +94,7 @@ class Login:
         return client
 
 
-class _Loader(Loader):  # type: ignore[misc]
+class _Loader(Loader):
     """The SDK's reader of its data files, without looking for the file in each of 400 directories first."""
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002  # the SDK's signature

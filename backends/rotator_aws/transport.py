@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 import botocore.awsrequest  # noqa: TID253  # see above
@@ -28,6 +28,9 @@ from rotator_aws.watchdog import watchdog
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from urllib3.connection import HTTPConnection as _Connection
+else:
+    _Connection = object  # mixed into the SDK's connections, which are urllib3's
 
 _CONNECTIONS: Final = 16  # kept open to one host; a busier moment opens more and closes them again
 _LOCAL: Final = threading.local()
@@ -81,38 +84,36 @@ def _hold(connection: socket.socket | None) -> None:
         exchange.hold(connection)
 
 
-class _Watched:
+class _Watched(_Connection):
     """What makes a connection of the SDK known to the exchange that uses it."""
 
-    sock: socket.socket | None
-
     def _new_conn(self) -> socket.socket:
-        connection = cast("socket.socket", super()._new_conn())  # type: ignore[misc]
+        connection = super()._new_conn()
         _hold(connection)
         return connection
 
     def request(self, *arguments: Any, **keywords: Any) -> Any:
         _hold(self.sock)  # one that was kept open
-        return super().request(*arguments, **keywords)  # type: ignore[misc]
+        return super().request(*arguments, **keywords)
 
 
-class _Http(_Watched, botocore.awsrequest.AWSHTTPConnection):  # type: ignore[misc]
+class _Http(_Watched, botocore.awsrequest.AWSHTTPConnection):
     pass
 
 
-class _Https(_Watched, botocore.awsrequest.AWSHTTPSConnection):  # type: ignore[misc]
+class _Https(_Watched, botocore.awsrequest.AWSHTTPSConnection):
     pass
 
 
-class _HttpPool(botocore.awsrequest.AWSHTTPConnectionPool):  # type: ignore[misc]
+class _HttpPool(botocore.awsrequest.AWSHTTPConnectionPool):
     ConnectionCls = _Http
 
 
-class _HttpsPool(botocore.awsrequest.AWSHTTPSConnectionPool):  # type: ignore[misc]
+class _HttpsPool(botocore.awsrequest.AWSHTTPSConnectionPool):
     ConnectionCls = _Https
 
 
-class _Session(botocore.httpsession.URLLib3Session):  # type: ignore[misc]
+class _Session(botocore.httpsession.URLLib3Session):
     """The SDK's connection pools to one host, with watched connections."""
 
     def __init__(self, **keywords: Any) -> None:

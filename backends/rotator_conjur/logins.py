@@ -12,13 +12,11 @@ import base64
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from rotator.plugin import RotatorError, StoreDenied, StoreError, StoreUnavailable
+from rotator_conjur.settings import ConjurSettings, JwtAuth
 from rotator_conjur.wire import Wire
-
-if TYPE_CHECKING:
-    from rotator_conjur.settings import ConjurSettings
 
 _SHORTEST: Final = 1.0  # seconds for which a token is used at least, whatever it says
 _USED: Final = 0.6  # of its life; a real server gives eight minutes
@@ -39,8 +37,9 @@ class Login:
     def name(self) -> str:
         """Who logs in, for messages."""
         auth = self._settings.auth
-        login = getattr(auth, "login", None)
-        return str(login) if login else f"the host of the JWT (authn-jwt/{auth.service_id})"  # type: ignore[union-attr]  # only JWT has no login
+        if isinstance(auth, JwtAuth):
+            return f"the host of the JWT (authn-jwt/{auth.service_id})"
+        return auth.login
 
     async def header(self, *, refused: str | None = None) -> str:
         """Return the value of the `Authorization` header.

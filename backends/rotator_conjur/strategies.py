@@ -49,7 +49,7 @@ class Exchange(Protocol):
         ...
 
 
-class _ApiKey(AuthnAuthenticationStrategy):  # type: ignore[misc]  # the SDK has no types
+class _ApiKey(AuthnAuthenticationStrategy):
     exchange: Exchange
 
     async def _send_authenticate_request(self, _: Any, info: Any, creds: Any) -> str:
@@ -57,7 +57,7 @@ class _ApiKey(AuthnAuthenticationStrategy):  # type: ignore[misc]  # the SDK has
         return await self.exchange("POST", *path, body=creds.api_key)
 
 
-class _Ldap(LdapAuthenticationStrategy):  # type: ignore[misc]
+class _Ldap(LdapAuthenticationStrategy):
     exchange: Exchange
 
     async def _send_login_request(self, _: Any, info: Any, creds: Any) -> str:
@@ -70,7 +70,7 @@ class _Ldap(LdapAuthenticationStrategy):  # type: ignore[misc]
         return await self.exchange("POST", *path, body=creds.api_key)
 
 
-class _Jwt(JWTAuthenticationStrategy):  # type: ignore[misc]
+class _Jwt(JWTAuthenticationStrategy):
     exchange: Exchange
 
     async def _send_authenticate_request(self, _: Any, info: Any) -> str:
@@ -78,7 +78,7 @@ class _Jwt(JWTAuthenticationStrategy):  # type: ignore[misc]
         return await self.exchange("POST", *path, body=f"jwt={self.jwt_token}", headers=_FORM)
 
 
-class _Iam(AWSIAMAuthenticationStrategy):  # type: ignore[misc]
+class _Iam(AWSIAMAuthenticationStrategy):
     exchange: Exchange
 
     async def authenticate(self, info: Any, _: Any) -> tuple[str, None]:
@@ -88,7 +88,7 @@ class _Iam(AWSIAMAuthenticationStrategy):  # type: ignore[misc]
         return await self.exchange("POST", *path, body=headers, headers=_JSON), None
 
 
-class _Azure(AzureAuthenticationStrategy):  # type: ignore[misc]
+class _Azure(AzureAuthenticationStrategy):
     exchange: Exchange
 
     async def _exchange_jwt_for_conjur_token(self, token: str, info: Any, _: Any) -> str:
@@ -96,7 +96,7 @@ class _Azure(AzureAuthenticationStrategy):  # type: ignore[misc]
         return await self.exchange("POST", *path, body=f"jwt={token}", headers=_FORM)
 
 
-class _Gcp(GCPAuthenticationStrategy):  # type: ignore[misc]
+class _Gcp(GCPAuthenticationStrategy):
     exchange: Exchange
 
     async def _exchange_jwt_for_conjur_token(self, token: str, info: Any, _: Any) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from rotator.admin.exchange import (
     understood,
 )
 from rotator.errors import ConfigError, TargetFailing
+from rotator.sockets import listen
 
 CONNECTIONS: Final = 64
 HEAD_SECONDS: Final = 5.0
@@ -255,24 +255,4 @@ class _Connection(asyncio.Protocol):
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        family, *_, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(
-            (str(address[0]), port),
-            family=family,
-            backlog=_BACKLOG,
-            dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
-        )
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise TargetFailing(
-                f"the admin listener cannot listen at {place}: another program does",
-                hint=f"end it (`ss -ltnp 'sport = :{port}'` names it) or change `admin.listen`",
-            ) from error
-        raise ConfigError(
-            f"the admin listener cannot listen at {place}: {error.strerror or error}",
-            hint="name an address of this host and a port that this user may use in `admin.listen`",
-        ) from error
+    return listen(host, port, backlog=_BACKLOG, option="admin.listen", who="the admin listener")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from rotator.errors import ConfigError, TargetFailing
+from rotator.sockets import listen
 
 BACKLOG: Final = 1024
 UNIX: Final = "unix:"
@@ -37,27 +38,7 @@ def bind(host: str, port: int) -> socket.socket:
         return passed
     if host.startswith(UNIX):
         return _bind_unix(Path(host.removeprefix(UNIX)))
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        family, *_, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(
-            (str(address[0]), port),
-            family=family,
-            backlog=BACKLOG,
-            dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
-        )
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise TargetFailing(
-                f"cannot listen at {place}: another program does",
-                hint=f"end it (`ss -ltnp 'sport = :{port}'` names it) or change `server.listen`",
-            ) from error
-        raise ConfigError(
-            f"cannot listen at {place}: {error.strerror or error}",
-            hint="name an address of this host and a port that this user may use in `server.listen`",
-        ) from error
+    return listen(host, port, backlog=BACKLOG, option="server.listen")
 
 
 def _bind_unix(path: Path) -> socket.socket:

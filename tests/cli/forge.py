@@ -11,23 +11,22 @@ import errno
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.cli.bench import BOUND, ROOT, Bench, Ran, environment
+from tests.cli.bench import Bench, Ran
+from tests.cli.script import Script
 
 _CHANGES: Final = ("mkdir", "rename", "replace", "unlink", "rmdir", "symlink", "link")
 """The calls with which a process changes what others see."""
 
 
-class Forge:
+class Forge(Script):
     """The test's side: asks the script to run commands.
 
     Every method takes what happens to the process as keywords: `kill_after=N` kills it right after its
@@ -36,21 +35,7 @@ class Forge:
     """
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from tests.cli.forge import work; work()"],
-            cwd=ROOT,
-            env=environment({"PYTHONPATH": str(ROOT)}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def close(self) -> None:
-        """End the script, and with it whatever it started."""
-        with self._process as process:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait(BOUND)
+        super().__init__("tests.cli.forge")
 
     def run(self, bench: Bench, *words: str, **meddling: Any) -> Ran:
         """Run one command to its end; a killed one has the code -9."""
@@ -59,29 +44,16 @@ class Forge:
     def start(self, bench: Bench, *words: str, **meddling: Any) -> int:
         """Start one command; return its process id."""
         words = ("-c", str(bench.config), *words)
-        return int(self._ask({"start": words, "cwd": str(bench.path), **meddling})["pid"])
+        return int(self._ask(start=words, cwd=str(bench.path), **meddling)["pid"])
 
     def stopped(self, pid: int) -> bool:
         """Wait until a process stops or ends; return whether it stopped."""
-        return bool(self._ask({"stopped": pid})["stopped"])
+        return bool(self._ask(stopped=pid)["stopped"])
 
     def wait(self, pid: int) -> Ran:
         """Wait for the end of a process."""
-        answer = self._ask({"wait": pid})
+        answer = self._ask(wait=pid)
         return Ran(answer["code"], answer["out"], answer["err"])
-
-    def _ask(self, request: Mapping[str, Any]) -> Any:
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        timer = threading.Timer(BOUND, process.kill)
-        timer.start()
-        try:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            return json.loads(process.stdout.readline())
-        finally:
-            timer.cancel()
 
 
 def ready(forge: Forge, path: Path, **more: Any) -> Bench:

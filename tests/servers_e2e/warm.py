@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.cli.bench import BOUND, ROOT, environment
+from tests.cli.script import Script
 
 
 @dataclass(frozen=True)
@@ -35,25 +31,11 @@ class Ran:
     refusals: tuple[Refusal, ...]
 
 
-class Warm:
+class Warm(Script):
     """The test's side: asks the script to run commands."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from tests.servers_e2e.forks import work; work()"],
-            cwd=ROOT,
-            env=environment({"PYTHONPATH": str(ROOT)}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def close(self) -> None:
-        """End the script, and with it whatever it started."""
-        with self._process as process:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait(BOUND)
+        super().__init__("tests.servers_e2e.forks")
 
     def run(self, config: Path, *words: str, **more: Any) -> Ran:
         """Run one command to its end; see `start`."""
@@ -100,16 +82,3 @@ class Warm:
         found = self._ask(wait=pid)
         refusals = tuple(Refusal(**item) for item in found["refusals"])
         return Ran(found["code"], found["out"], found["err"], refusals)
-
-    def _ask(self, **request: Any) -> Any:
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        timer = threading.Timer(BOUND, process.kill)
-        timer.start()
-        try:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            return json.loads(process.stdout.readline())
-        finally:
-            timer.cancel()
