@@ -84,7 +84,6 @@ class Tree:
         with explained("open", self.path):
             descriptor = self._open(self.path, None)
         if descriptor is None:
-            self._may_be_absent(self.path)
             if not self._create:
                 raise StoreUnavailable(
                     f"the store directory {self.path} does not exist",
@@ -107,7 +106,6 @@ class Tree:
         with explained("open", path):
             descriptor = self._open(path, above, name)
             if descriptor is None:
-                self._may_be_absent(path)
                 return None
             opened.callback(os.close, descriptor)
             require_private(os.fstat(descriptor), path, above.owners)
@@ -134,11 +132,18 @@ class Tree:
         return self._or_gone(self._enter(opened, above, name), path)
 
     def _open(self, path: Path, above: Directory | None, name: str = "") -> int | None:
-        """Open a directory by its path, or by its name in the one above; None when it is not there."""
+        """Open a directory by its path, or by its name in the one above; None when it was never there."""
         where = None if above is None else above.descriptor
+        # Asked before the look: another thread may make it, and see it, right after.
+        seen = path in self._seen
         try:
             descriptor = os.open(name or path, _DIRECTORY, dir_fd=where)
         except FileNotFoundError:
+            if seen:
+                raise StoreUnavailable(
+                    f"the store directory {path} is gone",
+                    hint="mount its file system again or put it back; nothing is made anew in its place",
+                ) from None
             return None
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR) and path.is_symlink():
@@ -146,13 +151,6 @@ class Tree:
             raise
         self._seen.add(path)
         return descriptor
-
-    def _may_be_absent(self, path: Path) -> None:
-        if path in self._seen:
-            raise StoreUnavailable(
-                f"the store directory {path} is gone",
-                hint="mount its file system again or put it back; nothing is made anew in its place",
-            )
 
     def _or_gone(self, directory: Directory | None, path: Path) -> Directory:
         if directory is None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -426,6 +427,32 @@ def test_cache_lifetimes_are_kept_with_a_document(store: FileStore) -> None:
 
 
 # What is gone
+
+
+@pytest.mark.parametrize("below", ["", "first"])
+def test_a_directory_made_by_another_thread_right_after_the_look_is_not_gone(
+    path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    """Many key sets begin at once in one new store: what one has made since was never gone for the other."""
+    store, opened, others = FileStore(path), os.open, []
+    if below:
+        path.mkdir()
+
+    def looks(place: str | Path, *rest: Any, **named: Any) -> int:
+        try:
+            return opened(place, *rest, **named)
+        except FileNotFoundError:
+            if str(place) == (below or str(path)) and not others:
+                others.append("begins")
+                store.rings("first").save(RING, replacing=None)
+            raise
+
+    monkeypatch.setattr(os, "open", looks)
+    assert store.rings("first").load() is None
+    assert others
+    monkeypatch.undo()
+    found = store.rings("first").load()
+    assert found is not None
 
 
 @pytest.mark.parametrize("call", CALLS)
