@@ -434,7 +434,8 @@ def test_a_directory_made_by_another_thread_right_after_the_look_is_not_gone(
     path: Path, monkeypatch: pytest.MonkeyPatch, below: str
 ) -> None:
     """Many key sets begin at once in one new store: what one has made since was never gone for the other."""
-    store, opened, others = FileStore(path), os.open, []
+    store, opened = FileStore(path), os.open
+    others: list[str] = []
     if below:
         path.mkdir()
 
