@@ -40,6 +40,8 @@ def _names(part: type[Key | Order | Protected | Entry]) -> frozenset[str]:
 
 def _unknown(data: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
     """Return the fields that a later version may have written, to be saved as they are."""
+    if data.keys() <= known:  # a ring is read at each tick, a hundred entries of history with it
+        return {}
     return {name: value for name, value in data.items() if name not in known}
 
 
@@ -195,13 +197,15 @@ class _Reader:
     def _refuse_private(self, data: object, path: str) -> None:
         """Refuse a private member wherever it may be, unknown fields included (rule 8)."""
         if isinstance(data, dict):
+            if "kty" in data and (found := PRIVATE_MEMBERS & data.keys()):
+                self.fail(f"{path}.{min(found)}".lstrip("."), "a private member in a ring")
             for name, value in data.items():
-                if "kty" in data and name in PRIVATE_MEMBERS:
-                    self.fail(f"{path}.{name}".lstrip("."), "a private member in a ring")
-                self._refuse_private(value, f"{path}.{name}".lstrip("."))
+                if isinstance(value, (dict, list)):
+                    self._refuse_private(value, f"{path}.{name}".lstrip("."))
         elif isinstance(data, list):
             for index, value in enumerate(data):
-                self._refuse_private(value, f"{path}[{index}]")
+                if isinstance(value, (dict, list)):
+                    self._refuse_private(value, f"{path}[{index}]")
 
     def _order(self, data: object, path: str) -> Order:
         if not isinstance(data, dict):
@@ -267,14 +271,13 @@ class _Reader:
         return tuple(found)
 
     def take(self, data: Mapping[str, Any], path: str, name: str, kind: type, *default: Any) -> Any:
-        place = f"{path}.{name}".lstrip(".")
         value = data.get(name)
         if value is None:
             if default:
                 return default[0]
-            self.fail(place, "is missing")
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            self.fail(place, f"is not of type {kind.__name__}")
+            self.fail(f"{path}.{name}".lstrip("."), "is missing")
+        if type(value) is not kind:  # exactly: True is no number
+            self.fail(f"{path}.{name}".lstrip("."), f"is not of type {kind.__name__}")
         return value
 
     def date(self, data: Mapping[str, Any], path: str, name: str) -> datetime | None:
