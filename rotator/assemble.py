@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -18,21 +17,14 @@ from rotator.keys import KeyMaker, Keys
 from rotator.reconcile.look import Clock, Seen, Spread
 from rotator.reconcile.site import Emit, Site
 from rotator.ring import KeyRing
-from rotator.settings.result import (
-    DocumentSettings,
-    KeySetSettings,
-    PublishSettings,
-    Settings,
-    StoreSettings,
-)
+from rotator.settings.result import KeySetSettings, Settings
 from rotator.stores import DocumentKind, Store, Target, find_backend
+from rotator.targets import Stores, is_elsewhere, is_far, open_target
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 _LOOKS_AT_A_TIME: Final = 8
-_WHERE: Final = ("address", "address_env", "url", "endpoint_url", "region", "account_id", "path")
-"""Options that say which server, or which directory, a store is; the others say where on it."""
 
 
 class Assembly:
@@ -191,20 +183,8 @@ class Assembly:
 
     def _targets(self, configured: KeySetSettings) -> Iterator[Target]:
         name = configured.name
-        for delivery in configured.deliver:
-            if isinstance(delivery, DocumentSettings):
-                yield self._document(configured, delivery)
-                continue
-            from rotator.delivery.files import FilesDelivery
-
-            yield FilesDelivery(
-                delivery.path, name, delivery.document, mode=delivery.mode, group=delivery.group
-            )
-        for publication in configured.publish:
-            if isinstance(publication, DocumentSettings):
-                yield self._document(configured, publication)
-            else:
-                yield _published_file(publication, name)
+        for item in (*configured.deliver, *configured.publish):
+            yield open_target(item, name, self._away(configured))
         if self._server_url is not None and not configured.policy.kind.symmetric:
             from rotator.publication.server import ServerPublication
 
@@ -214,22 +194,16 @@ class Assembly:
 
             yield UrlProbe(probe.url, name, all_addresses=probe.all_addresses)
 
-    def _document(self, configured: KeySetSettings, target: DocumentSettings) -> Target:
-        from rotator.delivery.store import StoreDocument
-
+    def _away(self, configured: KeySetSettings) -> Stores:
+        """Return how the targets of a key set get at the stores."""
         stores = self.settings.stores
-        return StoreDocument(
-            partial(self.store, target.store),
-            target.store,
-            configured.name,
-            target.document,
-            independent=_elsewhere(stores[configured.store], stores[target.store]),
-        )
+        own = stores[configured.store]
+        return Stores(self.store, lambda name: is_elsewhere(own, stores[name]))
 
     def _is_far(self, configured: KeySetSettings) -> bool:
         """Tell whether a look may take long: at a URL, or at another store than the ring's."""
-        others = any(item.store != configured.store for item in configured.documents)
-        return bool(configured.probes) or others
+        targets = (*configured.deliver, *configured.publish)
+        return bool(configured.probes) or any(is_far(item, configured.store) for item in targets)
 
     def _refuse_blind(self, configured: KeySetSettings, targets: Iterable[Target]) -> None:
         kinds = {target.kind for target in targets}
@@ -267,26 +241,6 @@ class Assembly:
             return pool.map(look, targets)
 
         return spread
-
-
-def _published_file(publication: PublishSettings, key_set: str) -> Target:
-    from rotator.publication.file import FilePublication
-
-    mode = 0o644 if publication.mode is None else publication.mode
-    return FilePublication(publication.path, key_set, mode)
-
-
-def _elsewhere(ring: StoreSettings, other: StoreSettings) -> bool:
-    """Tell whether a store is another way than the ring's own (rule 4).
-
-    Two stores on one server are not: restarted empty, it says "nothing" for both.
-    """
-    if ring.backend != other.backend:
-        return True
-    here, there = (
-        [getattr(store.options, name, None) for name in _WHERE] for store in (ring, other)
-    )
-    return here != there
 
 
 def served(settings: Settings) -> Any:

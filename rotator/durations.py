@@ -71,7 +71,9 @@ def _without_unit(value: object) -> str:
 
 
 def _misspelt(text: str) -> str:
-    shown = repr(text if len(text) <= 40 else text[:40] + "…")
+    shown = repr(text)
+    if len(shown) > 50:  # escapes may make it four times as long as the text
+        shown = f"{shown[:48]}…'"
     if text.startswith("-"):
         return f"{shown} is negative; durations are `0s` or longer"
     if re.fullmatch(r"\d+", text):

@@ -55,7 +55,7 @@ def _published(settings: KeySetSettings) -> PublishedFile | None:
     """Return the first file that a key set is published as; several hold the same."""
     from rotator.profiles import wants_plain_json
     from rotator.server.nginx import PublishedFile
-    from rotator.settings.result import PublishSettings
+    from rotator.settings.targets import PublishSettings
 
     for target in settings.publish:
         if isinstance(target, PublishSettings):

@@ -16,8 +16,8 @@ from rotator.rehearsal.world import Settings as Configured
 from rotator.settings import (
     DeliverSettings,
     DocumentSettings,
-    PublishSettings,
     Settings,
+    TargetSettings,
 )
 
 ELSEWHERE: Final = "a server elsewhere"
@@ -169,7 +169,7 @@ def cast_of(settings: Settings, name: str, *, replicas: int, unsafe: bool = Fals
     )
 
 
-def _spot(item: DeliverSettings | PublishSettings | DocumentSettings, store: str) -> Spot:
+def _spot(item: TargetSettings, store: str) -> Spot:
     if isinstance(item, DocumentSettings):
         where = "own" if item.store == store else "other"
         return Spot(f"store:{item.store}/{item.document}", item.document, where)

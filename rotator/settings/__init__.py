@@ -11,14 +11,17 @@ from pathlib import Path
 from rotator.settings.faults import Fault, InvalidSettings, Place
 from rotator.settings.result import (
     AdminSettings,
-    DeliverSettings,
-    DocumentSettings,
     KeySetSettings,
     ProbeSettings,
-    PublishSettings,
     ServerSettings,
     Settings,
     StoreSettings,
+)
+from rotator.settings.targets import (
+    DeliverSettings,
+    DocumentSettings,
+    PublishSettings,
+    TargetSettings,
 )
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "StoreSettings",
+    "TargetSettings",
     "load_settings",
 ]
 

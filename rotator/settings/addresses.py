@@ -12,7 +12,12 @@ from urllib.parse import urlsplit
 
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, Path, dotted
-from rotator.settings.result import DocumentSettings
+from rotator.settings.targets import (
+    DeliverSettings,
+    DocumentSettings,
+    PublishSettings,
+    TargetSettings,
+)
 
 
 class Addresses:
@@ -43,18 +48,21 @@ class Addresses:
                 return
         self._reserved[place] = what
 
-    def claim_file(self, file: PurePath, document: Document, path: Path) -> None:
-        """Take a file for one publication."""
-        self._claim(os.path.normpath(file), document, path, directory=False)
+    def claim_target(
+        self, key_set: str, target: TargetSettings, document: Document, path: Path
+    ) -> None:
+        """Take the address of one delivery or publication: a directory, a file, a document, a name."""
+        if isinstance(target, DeliverSettings):
+            self._claim(os.path.normpath(target.path), document, (*path, "path"), directory=True)
+        elif isinstance(target, PublishSettings):
+            self._claim(os.path.normpath(target.path), document, (*path, "path"), directory=False)
+        else:
+            self._claim_document(key_set, target, document, path)
 
-    def claim_directory(self, directory: PurePath, document: Document, path: Path) -> None:
-        """Take a directory, and all below it, for one delivery."""
-        self._claim(os.path.normpath(directory), document, path, directory=True)
-
-    def claim_document(
+    def _claim_document(
         self, key_set: str, target: DocumentSettings, document: Document, path: Path
     ) -> None:
-        """Take a document of a store for one delivery or publication; its name says whose it is."""
+        """Take the document of a store; its name says whose it is."""
         name = f"{target.store}/{key_set}/{target.document}"
         if (owner := self._documents.setdefault(name, path)) != path:
             text = f"the {target.document} document is kept in the store `{target.store}` at {dotted(owner)} already; remove one of the two"

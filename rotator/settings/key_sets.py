@@ -14,24 +14,10 @@ from rotator.profiles import apply_profiles, changed_by, find_profile, objection
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, dotted, nearest
 from rotator.settings.faults import Path as KeyPath
-from rotator.settings.models import (
-    Defaults,
-    DeliverFiles,
-    DeliverStore,
-    KeySet,
-    PublishFile,
-    PublishStore,
-)
+from rotator.settings.models import Defaults, KeySet
 from rotator.settings.modes import mode_faults
-from rotator.settings.result import (
-    DeliverSettings,
-    DocumentSettings,
-    KeySetSettings,
-    ProbeSettings,
-    PublishSettings,
-    StoreSettings,
-)
-from rotator.stores import DocumentKind
+from rotator.settings.result import KeySetSettings, ProbeSettings, StoreSettings
+from rotator.settings.target_models import DeliverStore, PublishStore
 from rotator.window_contract import unmet
 
 
@@ -102,8 +88,8 @@ class Checked:
             default=self._model.default,
             issuer=self._model.issuer,
             verifiers=verifiers,
-            deliver=tuple(self._deliver(item) for item in self._model.deliver),
-            publish=tuple(self._publish(item) for item in self._model.publish),
+            deliver=tuple(item.settings(self._context.absolute) for item in self._model.deliver),
+            publish=tuple(item.settings(self._context.absolute) for item in self._model.publish),
             probes=tuple(
                 ProbeSettings(item.url, item.all_addresses) for item in self._model.probes
             ),
@@ -209,19 +195,6 @@ class Checked:
                 f"is missing, and there are {len(stores)} stores: name one of {', '.join(sorted(stores))}",
             )
         return name if name is not None else next(iter(stores), "")
-
-    def _deliver(self, item: DeliverFiles | DeliverStore) -> DeliverSettings | DocumentSettings:
-        kind = DocumentKind(item.document)
-        if isinstance(item, DeliverStore):
-            return DocumentSettings(item.to, item.store, kind)
-        return DeliverSettings(
-            item.to, self._context.absolute(item.path), kind, item.mode, item.group
-        )
-
-    def _publish(self, item: PublishFile | PublishStore) -> PublishSettings | DocumentSettings:
-        if isinstance(item, PublishStore):
-            return DocumentSettings(item.to, item.store, DocumentKind.JWKS)
-        return PublishSettings(item.to, self._context.absolute(item.path), item.mode)
 
     def _target_stores(self) -> None:
         """Check that the stores that keep documents are there."""

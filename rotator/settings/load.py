@@ -20,12 +20,7 @@ from rotator.settings.key_sets import Checked, Context
 from rotator.settings.locations import keys_at
 from rotator.settings.models import Defaults, KeySet, Root, Store
 from rotator.settings.names import KEY_SET_NAME, NAME_RULE
-from rotator.settings.result import (
-    DocumentSettings,
-    KeySetSettings,
-    Settings,
-    StoreSettings,
-)
+from rotator.settings.result import KeySetSettings, Settings, StoreSettings
 from rotator.settings.stores import check_store, option_names
 from rotator.settings.together import check_together
 from rotator.settings.validate import validate, without_nulls
@@ -280,18 +275,10 @@ class Loader:
     ) -> None:
         """Take the addresses of a key set."""
         full = document.prefix + path
-        for position, delivery in enumerate(settings.deliver):
-            at = (*full, "deliver", position)
-            if isinstance(delivery, DocumentSettings):
-                self._addresses.claim_document(settings.name, delivery, document, at)
-            else:
-                self._addresses.claim_directory(delivery.path, document, (*at, "path"))
-        for position, publication in enumerate(settings.publish):
-            at = (*full, "publish", position)
-            if isinstance(publication, DocumentSettings):
-                self._addresses.claim_document(settings.name, publication, document, at)
-            else:
-                self._addresses.claim_file(publication.path, document, (*at, "path"))
+        for name, items in (("deliver", settings.deliver), ("publish", settings.publish)):
+            for position, item in enumerate(items):
+                at = (*full, name, position)
+                self._addresses.claim_target(settings.name, item, document, at)
         shared = tuple(address for address, names in root.combine.items() if settings.name in names)
         for position, probe in enumerate(settings.probes):
             self._addresses.claim_probe(probe.url, shared, document, (*full, "probes", position))

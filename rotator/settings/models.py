@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rotator.policy import RotationPolicy
 from rotator.settings.listeners import Admin, Server
 from rotator.settings.result import SHUTDOWN_TIMEOUT
+from rotator.settings.target_models import Deliver, Model, Publish
 from rotator.settings.values import (
     AlgorithmName,
     Duration,
     MaxAge,
-    Mode,
     Name,
     PathText,
     PositiveDuration,
@@ -33,16 +33,7 @@ LATER: Final = {
 }
 """Keys that the design names and this version does not have."""
 
-_DOCUMENT: Final = (
-    "What is delivered: the signing document, or for HMAC verifiers the verification document."
-)
 _DEFAULT: Final[dict[str, Any]] = {field.name: field.default for field in fields(RotationPolicy)}
-
-
-class Model(BaseModel):
-    """What all models share: an unknown key is a fault, nothing changes after parsing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Policy(Model):
@@ -128,50 +119,6 @@ class Shared(Model):
 
 class Defaults(Shared):
     """Values for every key set that does not say otherwise."""
-
-
-class DeliverFiles(Model):
-    """A delivery as files in a directory."""
-
-    to: Literal["files"] = Field(description="The kind of target: a directory of files.")
-    path: PathText = Field(description="The directory.")
-    document: Literal["signing", "verification"] = Field("signing", description=_DOCUMENT)
-    mode: Mode | None = Field(
-        None, description="The mode of the files. Default: '0600', or '0640' with a group."
-    )
-    group: Name | None = Field(None, description="The group that may read the files.")
-
-
-class DeliverStore(Model):
-    """A delivery in a store."""
-
-    to: Literal["store"] = Field(description="The kind of target: a document in a store.")
-    store: Name = Field(
-        description="The store; it need not be that of the ring, and there may be several such entries. "
-        "Signers read `KEY_SET/signing` there, HMAC verifiers `KEY_SET/verification`."
-    )
-    document: Literal["signing", "verification"] = Field("signing", description=_DOCUMENT)
-
-
-class PublishFile(Model):
-    """A publication as a file."""
-
-    to: Literal["file"] = Field(description="The kind of target: one file.")
-    path: PathText = Field(description="The file.")
-    mode: Mode | None = Field(None, description="The mode of the file. Default: '0644'.")
-
-
-class PublishStore(Model):
-    """A publication in a store."""
-
-    to: Literal["store"] = Field(description="The kind of target: a document in a store.")
-    store: Name = Field(
-        description="The store; it need not be that of the ring. The JWKS is `KEY_SET/jwks` there."
-    )
-
-
-Deliver = Annotated[DeliverFiles | DeliverStore, Field(discriminator="to")]
-Publish = Annotated[PublishFile | PublishStore, Field(discriminator="to")]
 
 
 class Probe(Model):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rotator.settings.faults import Path
-from rotator.settings.models import DeliverStore, KeySet, PublishStore
+from rotator.settings.models import KeySet
+from rotator.settings.target_models import DeliverFiles, PublishFile
 
 
 def mode_faults(model: KeySet) -> Iterator[tuple[Path, str]]:
     """Yield the path and what is wrong, for every mode that cannot be."""
     for position, item in enumerate(model.deliver):
-        if isinstance(item, DeliverStore) or item.mode is None:
+        if not isinstance(item, DeliverFiles) or item.mode is None:
             continue
         at = ("deliver", position, "mode")
         if item.mode & 0o7:
@@ -25,7 +26,7 @@ def mode_faults(model: KeySet) -> Iterator[tuple[Path, str]]:
                 f"'{item.mode:04o}' would lock out rotator itself; write '{item.mode | 0o600:04o}'",
             )
     for position, target in enumerate(model.publish):
-        if isinstance(target, PublishStore) or target.mode is None:
+        if not isinstance(target, PublishFile) or target.mode is None:
             continue
         if target.mode & 0o600 != 0o600:
             yield (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from rotator.policy import format_duration
 from rotator.profiles import FOREVER, PROFILES
-from rotator.settings import listeners, models, windows
+from rotator.settings import listeners, models, target_models, windows
 from rotator.settings.locations import models_in
 from rotator.settings.values import in_seconds
 from rotator.stores import backend_names, find_backend
@@ -16,6 +16,15 @@ from rotator.stores import backend_names, find_backend
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
+
+
+def _targets(
+    key: str, kinds: Iterable[type[BaseModel]]
+) -> Iterator[tuple[str, str, type[BaseModel]]]:
+    for model in kinds:
+        (tag,) = get_args(model.model_fields["to"].annotation)
+        yield f"An entry of `{key}` with `to: {tag}`", f"{key}[].", model
+
 
 _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("At the top", "", models.Root),
@@ -25,10 +34,8 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("`windows`, of `defaults` and of a key set", "windows.", windows.Windows),
     ("An entry of `windows.open`", "windows.open[].", windows.Opening),
     ("An entry of `windows.freezes`", "windows.freezes[].", windows.Freeze),
-    ("An entry of `deliver` with `to: files`", "deliver[].", models.DeliverFiles),
-    ("An entry of `deliver` with `to: store`", "deliver[].", models.DeliverStore),
-    ("An entry of `publish` with `to: file`", "publish[].", models.PublishFile),
-    ("An entry of `publish` with `to: store`", "publish[].", models.PublishStore),
+    *_targets("deliver", target_models.DELIVERIES),
+    *_targets("publish", target_models.PUBLICATIONS),
     ("An entry of `probes`", "probes[].", models.Probe),
     ("`server`", "server.", listeners.Server),
     ("`admin`", "admin.", listeners.Admin),

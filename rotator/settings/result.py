@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rotator.policy import RotationPolicy
-from rotator.stores import DocumentKind
+from rotator.settings.targets import DocumentSettings, TargetSettings
 
 SHUTDOWN_TIMEOUT: Final = timedelta(seconds=25)
 """Kubernetes kills a container 30 s after its SIGTERM."""
@@ -26,35 +26,6 @@ class StoreSettings:
     name: str
     backend: str
     options: Any = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverSettings:
-    """One delivery as files: where the signing or verification document goes."""
-
-    to: str
-    path: Path
-    document: DocumentKind = DocumentKind.SIGNING
-    mode: int | None = None
-    group: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PublishSettings:
-    """One publication as a file: where the JWKS goes."""
-
-    to: str
-    path: Path
-    mode: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentSettings:
-    """One delivery or publication that is a document in a store."""
-
-    to: str
-    store: str
-    document: DocumentKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +69,8 @@ class KeySetSettings:
     default: bool = False
     issuer: str | None = None
     verifiers: tuple[str, ...] = ()
-    deliver: tuple[DeliverSettings | DocumentSettings, ...] = ()
-    publish: tuple[PublishSettings | DocumentSettings, ...] = ()
+    deliver: tuple[TargetSettings, ...] = ()
+    publish: tuple[TargetSettings, ...] = ()
     probes: tuple[ProbeSettings, ...] = ()
 
     @property

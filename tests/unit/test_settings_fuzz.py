@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,20 +12,21 @@ from hypothesis import strategies as st
 from rotator.errors import ConfigError
 from rotator.settings import load_settings
 from rotator.settings.listeners import Server
-from rotator.settings.models import (
-    DeliverFiles,
-    DeliverStore,
+from rotator.settings.models import KeySet, Policy, Probe, Root
+from rotator.settings.target_models import DELIVERIES, PUBLICATIONS
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+MODELS: tuple[type[BaseModel], ...] = (
+    Root,
     KeySet,
     Policy,
+    *DELIVERIES,
+    *PUBLICATIONS,
     Probe,
-    PublishFile,
-    PublishStore,
-    Root,
+    Server,
 )
-
-MODELS = (
-    Root, KeySet, Policy, DeliverFiles, DeliverStore, PublishFile, PublishStore, Probe, Server
-)  # fmt: skip
 
 KEYS = sorted(
     {name for model in MODELS for name in model.model_fields}

@@ -7,17 +7,27 @@ import re
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
 from rotator.policy import RotationPolicy, broken_clauses
-from rotator.settings import DeliverSettings, DocumentSettings, listeners, load_settings, models
+from rotator.settings import (
+    DeliverSettings,
+    DocumentSettings,
+    listeners,
+    load_settings,
+    models,
+    target_models,
+)
 from rotator.settings.generate import generated, main
 from rotator.settings.schema import json_schema
 from rotator.settings.template import Answers, render
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,20 +199,19 @@ def test_models_and_policy_agree() -> None:
 
 def test_every_key_is_explained() -> None:
     """A description for each, ending like a sentence."""
-    for model in (
+    every: tuple[type[BaseModel], ...] = (
         models.Root,
         models.Defaults,
         models.KeySet,
         models.Policy,
-        models.DeliverFiles,
-        models.DeliverStore,
-        models.PublishFile,
-        models.PublishStore,
+        *target_models.DELIVERIES,
+        *target_models.PUBLICATIONS,
         models.Probe,
         listeners.Admin,
         listeners.Server,
         models.Store,
-    ):
+    )
+    for model in every:
         for name, field in model.model_fields.items():
             assert field.description, (model, name)
             assert field.description.endswith("."), (model, name)
