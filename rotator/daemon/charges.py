@@ -67,6 +67,7 @@ class Charges:
         self.lock = threading.RLock()
         self._all = {site.key_set: Charge(site, store_of(site.key_set)) for site in sites}
         self._parting: dict[str, Charge] = {}  # gone, but for the tick under way
+        self._ticking: dict[str, Charge] = {}  # asked for at each pass: not to be searched for among all
         self._leaving: list[tuple[set[str], Callable[[], None]]] = []
         self._agenda = Agenda()
         for key_set in self._all:
@@ -101,8 +102,7 @@ class Charges:
     def under_way(self) -> list[Charge]:
         """Return those that a worker has, those that left the configuration meanwhile among them."""
         with self.lock:
-            charges = (*self._all.values(), *self._parting.values())
-            return [charge for charge in charges if charge.since is not None]
+            return list(self._ticking.values())
 
     def begin(self, charge: Charge, ticket: int, elapsed: timedelta) -> Site | None:
         """Return what a worker is to tick, None when its job has lost its turn."""
@@ -110,6 +110,7 @@ class Charges:
             if charge.ticket != ticket:
                 return None
             charge.since = elapsed
+            self._ticking[charge.site.key_set] = charge
             return charge.site
 
     def end(self, charge: Charge, turn: Turn, elapsed: timedelta) -> list[Callable[[], None]]:
@@ -117,6 +118,7 @@ class Charges:
         name = charge.site.key_set
         with self.lock:
             charge.since = None
+            del self._ticking[name]
             if charge.gone:
                 self._parting.pop(name, None)
             else:
