@@ -61,20 +61,39 @@ run: $(VENV)/.installed  ## set up and run the daemon with the quick-start confi
 .PHONY: test
 test: lint types unit  ## set up and run everything that must pass: lint, types, pytest
 
-# A real Vault for the tests, compiled from its released module. Vault is under the Business Source License 1.1: it is
-# built where it is tested against, and is in no package and no image of this program.
-.servers/vault: tests/servers/go/vault/go.mod tests/servers/go/vault/go.sum
-	@command -v go >/dev/null || { echo "make servers compiles Vault and needs Go >= 1.26, which is not on the PATH:" \
-	    "install it from your distribution or https://go.dev/dl/; or set ROTATOR_VAULT to a vault you have" >&2; exit 1; }
-	echo 'building .servers/vault (minutes and 4 GB of module cache the first time)'
+# Real servers for the tests, compiled from released modules; none is in any package or image of this program.
+# Vault is under the Business Source License 1.1: it is built where it is tested against.
+define build_go
+	@command -v go >/dev/null || { echo "make servers compiles $(@F) and needs Go >= 1.26, which is not on the PATH:" \
+	    "install it from your distribution or https://go.dev/dl/; or set $(2) to one you have" >&2; exit 1; }
+	echo 'building $@ (minutes and gigabytes of module cache the first time)'
 	mkdir -p .servers
-	cd tests/servers/go/vault
-	CGO_ENABLED=0 go build -tags minimal -trimpath -ldflags='-s -w' -o $(CURDIR)/.servers/vault.new github.com/hashicorp/vault
-	mv $(CURDIR)/.servers/vault.new $(CURDIR)/$@
+	cd tests/servers/go/$(@F)
+	CGO_ENABLED=0 go build $(3) -trimpath -ldflags='-s -w' -o $(CURDIR)/$@.new $(1)
+	mv $(CURDIR)/$@.new $(CURDIR)/$@
 	touch $(CURDIR)/$@
+endef
+
+.servers/vault: tests/servers/go/vault/go.mod tests/servers/go/vault/go.sum
+	$(call build_go,github.com/hashicorp/vault,ROTATOR_VAULT,-tags minimal)
+
+.servers/kube-apiserver: tests/servers/go/kube-apiserver/go.mod tests/servers/go/kube-apiserver/go.sum
+	$(call build_go,k8s.io/kubernetes/cmd/kube-apiserver,ROTATOR_KUBE_APISERVER,)
+
+# Taken out of its Debian package, not installed: the package would start a service on this machine.
+.servers/etcd:
+	@mkdir -p .servers
+	if command -v etcd >/dev/null; then ln -sf "$$(command -v etcd)" $@; exit 0; fi
+	command -v apt-get >/dev/null || { echo "make servers takes etcd from Debian's packages: install etcd" >&2; exit 1; }
+	echo 'fetching $@'
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT
+	if [ "$$(id -u)" = 0 ]; then chmod 755 "$$folder"; apt-get -qq update; fi
+	(cd "$$folder" && apt-get -qq -o APT::Sandbox::User=root download etcd-server)
+	dpkg-deb --extract "$$folder"/etcd-server_*.deb "$$folder"
+	mv "$$folder/usr/bin/etcd" $@
 
 .PHONY: servers
-servers: .servers/vault nginx  ## build or install the real servers that tests run against (needs Go; nginx from Debian's packages)
+servers: .servers/vault .servers/kube-apiserver .servers/etcd nginx  ## build or fetch the real servers that tests run against (needs Go; etcd and nginx from Debian's packages)
 
 .PHONY: nginx
 nginx:
