@@ -6,6 +6,8 @@ is in `rotator.transitions`.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -20,6 +22,8 @@ HISTORY_LIMIT: Final = 100
 
 MAX_UNDESTROYED: Final = 5
 """With more ended keys than this whose material is not destroyed yet, no new key is created."""
+
+_LINE_ID: Final = re.compile(r"[1-9][0-9]{0,8}\.[0-9a-f]{12}", re.ASCII)
 
 ADOPTION: Final = "adoption"
 """The reason of a `creating` key that somebody had before: only `rotator adopt` goes on with it."""
@@ -139,13 +143,24 @@ class Protected:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the history: what happened to which key, when and why."""
+    """One line of the history: what happened to which key, when and why.
+
+    `id` names the line for good, whatever becomes of its date (a confirmed clock moves dates) and of the
+    lines before it (they leave the bounded history): its number, a dot, a digest. It says nothing of what
+    happened and so counts in no comparison; `KeyRing.noting` gives it.
+    """
 
     at: datetime
     event: str
     kid: str = ""
     reason: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    id: str = field(default="", compare=False)
+
+    @property
+    def number(self) -> int:
+        """Which line of its key set this is, counted from 1; 0 for one that has no id."""
+        return int(self.id.partition(".")[0] or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +258,35 @@ class KeyRing:
 
     def noting(self, *entries: Entry) -> KeyRing:
         """Return a ring with lines added to its bounded history."""
-        return replace(self, history=(*self.history, *entries)[-HISTORY_LIMIT:])
+        history = numbered(self.key_set, (*self.history, *entries))
+        return replace(self, history=history[-HISTORY_LIMIT:])
+
+
+def numbered(key_set: str, history: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Return a history whose every line has its id.
+
+    Each digest covers the id before it, so that a ring which went another way (a backup that was put back)
+    has other ids from there on. An older version keeps the ids that it finds and gives none: its lines
+    get theirs here, by their places.
+    """
+    found: list[Entry] = []
+    before = ""
+    for entry in history:
+        named = entry if entry.id else replace(entry, id=_id_of(key_set, before, entry))
+        found.append(named)
+        before = named.id
+    return tuple(found)
+
+
+def line_id(found: object) -> str:
+    """Return the id of a line as it was read, empty when it is none: then the line gets another."""
+    return found if isinstance(found, str) and _LINE_ID.fullmatch(found) else ""
+
+
+def _id_of(key_set: str, before: str, entry: Entry) -> str:
+    said = (key_set, before, entry.at.isoformat(), entry.event, entry.kid, entry.reason)
+    digest = hashlib.sha256("\n".join(said).encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{int(before.partition('.')[0] or 0) + 1}.{digest[:12]}"
 
 
 def symmetric(key: Key) -> bool:

@@ -106,4 +106,5 @@ def _write_protected(item: Protected) -> dict[str, Any]:
 
 def _write_entry(entry: Entry) -> dict[str, Any]:
     document = {**entry.extra, "at": format_date(entry.at), "event": entry.event}
-    return document | {n: v for n, v in (("kid", entry.kid), ("reason", entry.reason)) if v}
+    optional = (("kid", entry.kid), ("reason", entry.reason), ("id", entry.id))
+    return document | {name: value for name, value in optional if value}

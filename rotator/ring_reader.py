@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from rotator.algorithms import ALGORITHMS, PRIVATE_MEMBERS, PUBLIC_MEMBERS
 from rotator.errors import RingMoved, StoreCorrupt
-from rotator.ring import ENDED, Entry, Key, KeyRing, Order, Phase, Protected
+from rotator.ring import ENDED, Entry, Key, KeyRing, Order, Phase, Protected, line_id
 
 FORMAT: Final = "rotator.ring"
 VERSION: Final = 1
@@ -247,6 +247,7 @@ class _Reader:
             kid=self.take(data, path, "kid", str, ""),
             reason=self.take(data, path, "reason", str, ""),
             extra=_unknown(data, _names(Entry)),
+            id=line_id(data.get("id")),
         )
 
     def _kids(self, data: object, path: str) -> tuple[str, ...]:

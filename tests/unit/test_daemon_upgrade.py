@@ -98,7 +98,9 @@ def test_what_is_written_today_has_the_form_of_yesterday(world: World) -> None:
         other.waker.close()
     stored = FileStore(other.path / "store").rings("web").load()
     assert stored is not None
-    assert paths(json.loads(stored.document)) == paths(json.loads(document))
+    # Yesterday's program keeps the ids of lines for us, and gives its own lines none.
+    since = {".history[].id"}
+    assert paths(json.loads(stored.document)) - since == paths(json.loads(document))
 
 
 class Tomorrow:

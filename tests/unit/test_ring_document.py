@@ -17,8 +17,9 @@ from rotator.errors import StoreCorrupt
 from rotator.observed import DocumentKind, Observed, Sighting
 from rotator.plan import next_step
 from rotator.policy import PROTECTIVE, RotationPolicy
-from rotator.ring import HISTORY_LIMIT, Entry, Key, KeyRing, Order, Phase, Protected
+from rotator.ring import HISTORY_LIMIT, Entry, Key, KeyRing, Order, Phase, Protected, line_id
 from rotator.ring_document import MAX_BYTES, format_date, read_ring, write_ring
+from rotator.transitions import confirm_clock
 
 NOW = datetime(2030, 6, 1, 12, 30, 15, 123456, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -336,3 +337,31 @@ def test_dates_are_utc_with_microseconds() -> None:
     """Rounding would move a date before its evidence."""
     assert format_date(NOW) == "2030-06-01T12:30:15.123456Z"
     assert format_date(NOW.replace(microsecond=0)) == "2030-06-01T12:30:15.000000Z"
+
+
+def test_a_line_keeps_its_id_whatever_becomes_of_its_date_and_of_earlier_lines() -> None:
+    """Whoever was told of a line finds it again: after a confirmed clock, a trimmed history, an older version."""
+    ring = KeyRing("web")
+    for number in range(HISTORY_LIMIT + 5):
+        ring = ring.noting(Entry(NOW + timedelta(minutes=number), "key.announced", "kid"))
+    ids = [entry.id for entry in ring.history]
+    assert [entry.number for entry in ring.history] == list(range(6, HISTORY_LIMIT + 6))
+    assert len(set(ids)) == HISTORY_LIMIT
+    moved = confirm_clock(ring, NOW)
+    assert [entry.id for entry in moved.history[:-1]] == ids[1:]
+    again = read_ring(write_ring(ring), key_set="web")
+    assert [entry.id for entry in again.history] == ids
+    older = replace(ring, history=(*ring.history[3:], Entry(NOW, "order.hold"), Entry(NOW, "x.y")))
+    after = older.noting(Entry(NOW, "order.release")).history
+    assert [entry.id for entry in after[:-3]] == ids[3:]
+    assert [entry.number for entry in after[-3:]] == [106, 107, 108]
+
+
+def test_a_ring_put_back_gives_its_lines_other_ids() -> None:
+    """Lines that never came to be in the other ring are not taken for known ones."""
+    ring = KeyRing("web").noting(Entry(NOW, "order.hold"))
+    one, other = (ring.noting(Entry(NOW, "order.release", "", why)) for why in ("", "b"))
+    assert one.history[0].id == other.history[0].id
+    assert one.history[1].id != other.history[1].id
+    assert one.history == ring.noting(Entry(NOW, "order.release")).history
+    assert line_id("07.0") == line_id(7) == line_id(None) == ""
