@@ -16,11 +16,11 @@ from rotator.daemon import voice
 from rotator.daemon.daemon import HEARTBEAT, Daemon
 from rotator.daemon.edge import Edge
 from rotator.daemon.lanes import Lanes
-from rotator.daemon.notify import Notifier
 from rotator.daemon.waker import Waker
 from rotator.daemon.watch import Change, Watch
 from rotator.errors import ConfigError, RotatorError
 from rotator.reconcile.site import Emit
+from rotator.service_manager import Notifier
 from rotator.settings import Settings
 
 Load = Callable[[], Settings]

@@ -12,13 +12,13 @@ from rotator.daemon.alarm import SchedulerAlarm
 from rotator.daemon.daemon import Daemon
 from rotator.daemon.edge import STOP, Edge
 from rotator.daemon.lanes import Lanes
-from rotator.daemon.notify import Notifier
 from rotator.daemon.reload import Load, Parts, Reloader
 from rotator.daemon.state import DaemonState, Observer
 from rotator.daemon.waker import Waker
 from rotator.daemon.watch import Watch
 from rotator.reconcile.site import Emit
 from rotator.server.site import WELL_KNOWN
+from rotator.service_manager import Notifier
 from rotator.settings import DocumentSettings, Settings
 
 _SLICE: Final = 0.25  # seconds

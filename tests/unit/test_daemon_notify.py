@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.daemon.notify import Notifier
+from rotator.service_manager import Notifier
 
 BOUND = 20.0  # seconds; only a test that fails waits so long
 

@@ -21,9 +21,9 @@ from rotator.daemon import Daemon, Waker
 from rotator.daemon.daemon import HEARTBEAT
 from rotator.daemon.edge import Edge
 from rotator.daemon.lanes import Lanes
-from rotator.daemon.notify import Notifier
 from rotator.daemon.reload import Parts, Reloader
 from rotator.daemon.watch import Change, Watch
+from rotator.service_manager import Notifier
 from rotator.settings import Settings, load_settings
 from tests.campaign.processes import free_port, until
 from tests.unit.daemon_world import BOUND, HOUR, MINUTE, SECOND, AtOnce, Log, MovedClock
