@@ -93,7 +93,9 @@ def _play(stage: Stage, weather: Weather, seconds: float, each: int, report: Rep
     dice = random.Random(report.seed + 1)
     try:
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not report.findings:
+        while time.monotonic() < end and not (
+            report.findings or weather.findings or watch.findings
+        ):
             pause(dice.uniform(0.05, 1.0))
             weather.look_after()
             weather.blow()

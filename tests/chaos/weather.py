@@ -38,6 +38,8 @@ MOMENTS: Final = (
 )
 """Right after these a process is struck, for then something is half done."""
 
+_HUNG_WITHIN: Final = 30.0  # seconds; then its daemon must have replaced a server that hangs
+
 STEADY: Final = "a"
 """This replica is stopped and reloaded as the others are, but never ends: its memory is looked at."""
 
@@ -107,7 +109,9 @@ class Weather:
                 continue
             code = replica.process.returncode
             if code != 75:  # an address that its killed predecessor's server still had
-                self.findings.append(f"{replica.name} ended with {code}: {replica.tail()}")
+                self.findings.append(f"{replica.name} ended with {code}: {replica.tail()[-1000:]}")
+            if self.counts["restart"] > self.counts["kill"]:
+                self.findings.append(f"{replica.name} cannot start: {replica.tail()[-1000:]}")
             self.tell("restart", f"{replica.name}, ended with {code}")
             self.counts["restart"] += 1
             replica.start()
@@ -146,13 +150,14 @@ class Weather:
         there = [
             replica
             for replica in self._stage.replicas.values()
-            if replica.ready and not replica.asleep and not self._is_without(replica)
+            if replica.ready and not replica.asleep and not self._is_ailing(replica)
         ]
         found = [replica for replica in there if steady or replica.name != STEADY]
         return self._dice.choice(found) if len(there) > 1 and found else None
 
-    def _is_without(self, replica: Replica) -> bool:
-        return any(what == f"without {replica.name}" for _, what, _ in self._later)
+    def _is_ailing(self, replica: Replica) -> bool:
+        ailments = {f"without {replica.name}", f"stopped server of {replica.name}"}
+        return any(what in ailments for _, what, _ in self._later)
 
     # Processes
 
@@ -207,7 +212,16 @@ class Weather:
         pid = replica.edge() if replica is not None else None
         if replica is None or pid is None:
             return None
-        psutil.Process(pid).suspend()  # it is found out, killed and started anew
+        process = psutil.Process(pid)
+        process.suspend()
+
+        def found_out() -> None:
+            # Nobody but its own daemon ends one that is stopped, so that daemon is left alone until then.
+            if process.is_running() and process.status() == psutil.STATUS_STOPPED:
+                process.resume()
+                self.findings.append(f"the stopped server of {replica.name} was not replaced")
+
+        self._for(_HUNG_WITHIN, f"stopped server of {replica.name}", found_out)
         return replica.name
 
     def _order(self) -> str | None:
