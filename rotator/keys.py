@@ -63,6 +63,10 @@ class KeyMaker(Protocol):
         """True when an HMAC JWK found in a verification document is this key (against its `check`)."""
         ...
 
+    def verifies(self, key: Key, token: Secret) -> bool:
+        """True when the signature of a compact JWS verifies with the public half of a key pair."""
+        ...
+
     def check(self, kid: str, material: Secret) -> str | None:
         """Return what the ring keeps of an HMAC key's material under a kid, None for a key pair."""
         ...
@@ -124,6 +128,20 @@ class Keys:
         except ValueError:
             return False
         return hmac.compare_digest(_check(secret, key.kid), key.check)
+
+    def verifies(self, key: Key, token: Secret) -> bool:
+        """Verify with the algorithm of the key, whatever the header says; False for garbage."""
+        from joserfc.errors import JoseError
+        from joserfc.jws import JWSRegistry
+
+        signed, _, signature = token.reveal().rpartition(b".")
+        name = _FULLY_SPECIFIED.get(key.algorithm, key.algorithm)
+        try:
+            public = _imported(dict(key.public or {}), key.kind.kty)
+            sent = _decode(signature.decode("ascii"))
+            return JWSRegistry.algorithms[name].verify(signed, sent, public)
+        except (JoseError, ValueError, KeyError, TypeError):
+            return False
 
     def check(self, kid: str, material: Secret) -> str | None:
         """Return a key's `check`, None for a key pair; see `KeyMaker`. Raises ValueError for no JWK."""

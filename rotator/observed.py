@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -20,6 +20,21 @@ class DocumentKind(StrEnum):
     SIGNING = "signing"
     VERIFICATION = "verification"
     JWKS = "jwks"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What one address behind a URL answered.
+
+    Attributes:
+        kids: all that are served there, None for the answer "nothing".
+        age: for how long a cache had kept it; None when no cache said so.
+    """
+
+    address: str
+    kids: tuple[str, ...] | None
+    revision: int | None = None
+    age: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,8 @@ class Sighting:
         cache: how long a cache may go on serving what was seen.
         error: why it gave no answer; with `exit_code`, for the command that has to say so.
         note: a remark for `status`, such as the `Age` of a cached answer.
+        at: when it was looked at, by this host's clock.
+        answers: for a probe, what each address that was asked said.
     """
 
     kind: DocumentKind
@@ -54,6 +71,8 @@ class Sighting:
     error: str = ""
     exit_code: int = 0
     note: str = ""
+    at: datetime | None = None
+    answers: tuple[Answered, ...] = ()
 
     @property
     def drifted(self) -> bool:
@@ -76,6 +95,8 @@ class Observed:
         confirmed: True when a server elsewhere, or an operator, confirmed this host's clock.
         creating_idle: by kid, how long this process has seen somebody else's `creating` key unchanged.
         stuck: steps (what they do, and the kid) that failed in this tick without any effect.
+        holding: the names of signer checks, which are in `sightings` beside the targets.
+        watched: by name, the looks of signer checks that only warn: nothing is decided by them.
     """
 
     sightings: Mapping[str, Sighting] = field(default_factory=dict)
@@ -83,6 +104,8 @@ class Observed:
     confirmed: bool = False
     creating_idle: Mapping[str, timedelta] = field(default_factory=dict)
     stuck: frozenset[tuple[str, str]] = frozenset()
+    holding: frozenset[str] = frozenset()
+    watched: Mapping[str, Sighting] = field(default_factory=dict)
 
     def announcing(self) -> Iterator[tuple[str, Sighting]]:
         """Yield the targets through which verifiers learn of a key: publications, probes, verification documents."""
@@ -95,6 +118,13 @@ class Observed:
         for name, sighting in self.sightings.items():
             if sighting.kind is DocumentKind.SIGNING:
                 yield name, sighting
+
+    def signers(self) -> Iterator[tuple[str, Sighting]]:
+        """Yield every signer check: what is seen there is what a signer really signs with."""
+        for name, sighting in self.sightings.items():
+            if name in self.holding:
+                yield name, sighting
+        yield from self.watched.items()
 
     def not_showing(self, kid: str) -> tuple[str, ...]:
         """Return the announcing targets that did not answer with a kid in this look."""

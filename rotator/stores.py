@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Final, NewType, Protocol, runtime_checkable
 
 from rotator.errors import BackendMissing
-from rotator.observed import DocumentKind
+from rotator.observed import Answered, DocumentKind
 from rotator.secret import Secret
 
 __all__ = [
@@ -210,13 +210,16 @@ class Sight:
     """What a look at a target showed: a document, or the answer that there is nothing.
 
     `cache` is the longest time that a cache may go on serving what was seen (max-age plus the longer of
-    stale-while-revalidate and stale-if-error), where the target speaks HTTP; `note` is for `status`.
+    stale-while-revalidate and stale-if-error), where the target speaks HTTP; `note` is for `status`, and so
+    are `answers`, what each address said. `token` is what a signer made (a signer check has no document).
     """
 
     document: Document | None
     server_time: ServerTime | None = None
     cache: timedelta | None = None
     note: str = ""
+    answers: tuple[Answered, ...] = ()
+    token: Secret | None = None
 
 
 class Target(Protocol):

@@ -195,6 +195,10 @@ class PaperKeys:
             return jwk.get("kid") == key.kid
         return self.real.matches(key, jwk)
 
+    def verifies(self, key: Key, token: Secret) -> bool:
+        """Verify with the public half of a real key; nobody signs with one on paper."""
+        return self.real.verifies(key, token)
+
     def check(self, kid: str, material: Secret) -> str | None:
         """Return the `check` of real material."""
         return self.real.check(kid, material)

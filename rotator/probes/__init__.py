@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from rotator.errors import StoreDenied, StoreUnavailable
-from rotator.probes.exchange import Address, Answer, Url, connect, get, resolve
+from rotator.errors import StoreDenied
+from rotator.observed import Answered
+from rotator.probes.ask import ask_any
+from rotator.probes.exchange import Address, Answer, Url, resolve
 from rotator.probes.freshness import freshness, http_date
 from rotator.probes.view import View, merge, view_of
 from rotator.stores import Document, DocumentKind, ServerTime, Sight, VersionToken
@@ -78,19 +80,11 @@ class UrlProbe:
 
     def _ask(self, addresses: Sequence[Address], deadline: float) -> Answer:
         """Return the answer of the first address that can be reached, as a verifier's client would."""
-        failed = []
-        for index, address in enumerate(addresses):
-            # A share for each, so that one that drops packets does not take the time of all.
-            now = time.monotonic()
-            share = now + max(0.0, deadline - now) / (len(addresses) - index)
-            try:
-                connection = connect(address, share)
-            except OSError as error:
-                failed.append(f"{address[1][0]} ({error.strerror or error})")
-            else:
-                return get(self._url, connection, deadline)
-        raise StoreUnavailable(
-            f"{self._url.text} for key set {self._key_set}: no connection to {', '.join(failed)}",
+        return ask_any(
+            self._url,
+            addresses,
+            deadline,
+            what=f"{self._url.text} for key set {self._key_set}",
             hint="`all_addresses` needs a way to each of them, IPv6 included" * self._all_addresses,
         )
 
@@ -98,13 +92,18 @@ class UrlProbe:
         now = datetime.now(UTC)
         fresh = [freshness(answer.headers, now) for answer in answers]
         lifetimes = [item.lifetime for item in fresh if item.lifetime is not None]
-        view = merge([view_of(self._url.text, answer) for answer in answers])
+        views = [view_of(self._url.text, answer) for answer in answers]
+        view = merge(views)
         notes = dict.fromkeys(note for item in fresh for note in item.notes)
         return Sight(
             document=_document(view),
             server_time=_server_time(answers),
             cache=max(lifetimes, default=None),
             note="; ".join([*view.notes, *notes]),
+            answers=tuple(
+                Answered(answer.address, shown.kids, shown.revision, item.age)
+                for answer, shown, item in zip(answers, views, fresh, strict=True)
+            ),
         )
 
 

@@ -1,4 +1,4 @@
-"""One GET to one address, bounded in time and size whatever the other side does."""
+"""One request to one address, bounded in time and size whatever the other side does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LIMIT: Final = 1 << 20
 """How many bytes of a body are read at most; no verifier wants a JWKS of that size."""
 
-_ACCEPT: Final = "application/json, application/jwk-set+json"
+ACCEPT: Final = "application/json, application/jwk-set+json"
 _PORTS: Final = {"http": 80, "https": 443}
 _CONTEXT_LIFE: Final = 3600  # seconds
 _CA_HINT: Final = "verifiers would refuse it too; for a private CA set SSL_CERT_FILE"
@@ -81,7 +81,7 @@ _SAFE: Final = "/%:@!$&'()*+,;=~-._?"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back.
+    """What came back. Fields and body are left out of the repr: they may hold a token.
 
     Attributes:
         headers: by lower-case name.
@@ -91,8 +91,8 @@ class Answer:
 
     address: str
     status: int
-    headers: Mapping[str, tuple[str, ...]]
-    body: bytes
+    headers: Mapping[str, tuple[str, ...]] = field(repr=False)
+    body: bytes = field(repr=False)
     sent: float
     local: bool
 
@@ -145,10 +145,39 @@ def connect(address: Address, deadline: float) -> socket.socket:
     return connection
 
 
-def get(url: Url, connection: socket.socket, deadline: float) -> Answer:
-    """Send the request over an open connection and return the whole answer; closes the connection.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent. Headers and body are left out of the repr: they may hold what must not be shown.
 
-    A redirect is an answer like any other. The body is at most one byte longer than `LIMIT`.
+    Attributes:
+        headers: beside those that every request has.
+        limit: how many bytes of the answer's body are read, but for one.
+        ca_file: PEM of the CAs that a certificate is held against; those of the system when None.
+    """
+
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    limit: int = LIMIT
+    ca_file: str | None = None
+
+
+def get(
+    url: Url,
+    connection: socket.socket,
+    deadline: float,
+    *,
+    accept: str = ACCEPT,
+    limit: int = LIMIT,
+) -> Answer:
+    """Fetch a URL over an open connection; see `send`."""
+    return send(url, connection, deadline, Request(headers={"Accept": accept}, limit=limit))
+
+
+def send(url: Url, connection: socket.socket, deadline: float, request: Request) -> Answer:
+    """Send a request over an open connection and return the whole answer; closes the connection.
+
+    A redirect is an answer like any other. The body is at most one byte longer than the request's limit.
 
     Raises:
         StoreUnavailable: no whole answer before the deadline, or none that is HTTP; a certificate that
@@ -163,7 +192,7 @@ def get(url: Url, connection: socket.socket, deadline: float) -> Answer:
     try:
         with contextlib.closing(connection):
             what = f"{url.text} at {connection.getpeername()[0]}"
-            return _exchange(url, connection, deadline)
+            return _exchange(url, connection, deadline, request)
     except ssl.SSLCertVerificationError as error:
         reason = error.verify_message or "it does not verify"
         raise StoreUnavailable(
@@ -176,13 +205,13 @@ def get(url: Url, connection: socket.socket, deadline: float) -> Answer:
         raise StoreUnavailable(f"{what}: no HTTP answer: {_short(error)}") from error
 
 
-def _exchange(url: Url, connection: socket.socket, deadline: float) -> Answer:
+def _exchange(url: Url, connection: socket.socket, deadline: float, request: Request) -> Answer:
     from urllib3.connection import HTTPConnection
 
     peer, local = str(connection.getpeername()[0]), _is_local(connection)
     if url.secure:
         # Wrapped before any byte flows, so that the watchdog holds the socket during the handshake.
-        context = _tls_context(int(time.monotonic() // _CONTEXT_LIFE))
+        context = _tls_context(int(time.monotonic() // _CONTEXT_LIFE), request.ca_file)
         connection = context.wrap_socket(
             connection, server_hostname=url.host, do_handshake_on_connect=False
         )
@@ -192,9 +221,12 @@ def _exchange(url: Url, connection: socket.socket, deadline: float) -> Answer:
         http = HTTPConnection(url.host, url.port, timeout=_left(deadline))
         http.sock = connection
         sent = time.monotonic()
-        http.request("GET", url.target, headers=_headers(url), preload_content=False)
+        headers = {**_headers(url), **request.headers}
+        http.request(
+            request.method, url.target, body=request.body, headers=headers, preload_content=False
+        )
         with contextlib.closing(http.getresponse()) as response:
-            body = _read_body(response)
+            body = _read_body(response, request.limit)
     if time.monotonic() >= deadline:
         # An answer without a length ends where the connection does, also where the watchdog ended it.
         raise TimeoutError
@@ -202,29 +234,28 @@ def _exchange(url: Url, connection: socket.socket, deadline: float) -> Answer:
     return Answer(peer, response.status, fields, body, sent, local)
 
 
-def _read_body(response: HTTPResponse) -> bytes:
+def _read_body(response: HTTPResponse, limit: int) -> bytes:
     body = bytearray()
     # To the very end: only a read that brings nothing shows that the body was cut short.
-    while len(body) <= LIMIT:
-        piece = response.read(LIMIT + 1 - len(body), decode_content=False)
+    while len(body) <= limit:
+        piece = response.read(limit + 1 - len(body), decode_content=False)
         if not piece:
             break
         body += piece
     return bytes(body)
 
 
-@functools.lru_cache(maxsize=1)
-def _tls_context(_hour: int) -> ssl.SSLContext:
+@functools.lru_cache(maxsize=8)
+def _tls_context(_hour: int, ca_file: str | None) -> ssl.SSLContext:
     """Return a context that verifies; made anew each hour, for a bundle of CAs is replaced at times."""
     import ssl
 
-    return ssl.create_default_context()
+    return ssl.create_default_context(cafile=ca_file)
 
 
 def _headers(url: Url) -> dict[str, str]:
     return {
         "Host": url.authority,
-        "Accept": _ACCEPT,
         "Accept-Encoding": "identity",
         "Connection": "close",
         "User-Agent": "rotator",

@@ -16,6 +16,8 @@ _REDIRECTS: Final = frozenset({300, 301, 302, 303, 305, 306, 307, 308})
 _NOTHING: Final = frozenset({404, 410})
 _KEY_SET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _REVISION: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_LONGEST_KID: Final = 128
+_MOST_KIDS: Final = 100
 _HINTS: Final = {
     401: "a JWKS is public: let everybody read it",
     403: "a JWKS is public: let everybody read it; object storage also says 403 for an object that is "
@@ -33,6 +35,14 @@ class View:
     key_set: str | None
     revision: int | None
     notes: tuple[str, ...]
+
+    @property
+    def kids(self) -> tuple[str, ...] | None:
+        """The kids that are served, None for "nothing"; bounded, for others may write what they like."""
+        if self.keys is None:
+            return None
+        kids = [key["kid"] for key in self.keys if isinstance(key.get("kid"), str)]
+        return tuple(kid[:_LONGEST_KID] for kid in kids[:_MOST_KIDS])
 
 
 def view_of(url: str, answer: Answer) -> View:

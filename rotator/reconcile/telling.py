@@ -9,7 +9,7 @@ from typing import Final
 from rotator.clock import Verdict
 from rotator.errors import RotatorError
 from rotator.evidence import differences
-from rotator.observed import DocumentKind
+from rotator.observed import DocumentKind, Observed
 from rotator.policy import RotationPolicy
 from rotator.reconcile.look import Seen
 from rotator.reconcile.mend import Written
@@ -112,6 +112,22 @@ def looks(site: Site, ring: KeyRing, seen: Sequence[Seen], verdict: Verdict) -> 
             site.emit("warning", "target.drift", key_set=site.key_set, target=name, reason=what)
     for name, what in differences(ring, site.policy).items():
         _once(site, f"differs:{name}", what, "warning", "config.differs", duration=name)
+
+
+def signers(site: Site, ring: KeyRing, now: datetime, observed: Observed) -> None:
+    """Tell which signers do not sign with what they should, once per reason, and which do so again."""
+    if not site.signers:
+        return
+    from rotator.signers.judge import drifts
+
+    said, found = site.memory.said, set()
+    for name, kid, reason in drifts(ring, ring.in_force(site.policy), now, observed):
+        found.add(name)
+        _once(site, f"drift:{name}", reason, "warning", "signer.drift", target=name, kid=kid)
+    for name, seen in observed.signers():
+        if seen.answered and name not in found and said.pop(f"drift:{name}", None) is not None:
+            kid = ", ".join(seen.kids)
+            site.emit("info", "signer.healed", key_set=site.key_set, target=name, kid=kid)
 
 
 def _once(site: Site, topic: str, reason: str, level: str, event: str, **fields: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -63,6 +64,18 @@ class ToyKeys:
         """Compare a symmetric JWK with the ring's `check`."""
         secret = jwk.get("k")
         return isinstance(secret, str) and _check(secret, key.kid) == key.check
+
+    def sign(self, jwk: Mapping[str, Any]) -> Secret:
+        """Return a token that a private JWK signs: the toy of a compact JWS."""
+        header = json.dumps({"alg": jwk["alg"], "kid": jwk["kid"]}).encode()
+        parts = (header, b"{}", str(jwk.get("d", "secret")).encode())
+        return Secret(b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts))
+
+    def verifies(self, key: Key, token: Secret) -> bool:
+        """True when the private half in a toy token belongs to the public half of the key."""
+        last = token.reveal().rpartition(b".")[2]
+        private = base64.urlsafe_b64decode(last + b"=" * (-len(last) % 4)).decode()
+        return key.public is not None and _public(key.kind, private) == dict(key.public)
 
     def check(self, kid: str, material: Secret) -> str | None:
         """Return the `check` of a symmetric key, None for a key pair."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rotator.settings.faults import Path as KeyPath
 from rotator.settings.models import Defaults, KeySet
 from rotator.settings.modes import mode_faults
 from rotator.settings.result import KeySetSettings, ProbeSettings, StoreSettings
+from rotator.settings.signers import SignerCheckSettings
 from rotator.settings.target_models import DeliverStore, PublishStore
 from rotator.window_contract import unmet
 
@@ -93,6 +94,7 @@ class Checked:
             probes=tuple(
                 ProbeSettings(item.url, item.all_addresses) for item in self._model.probes
             ),
+            signer_checks=tuple(self._signer_checks(policy)),
         )
 
     def fault(self, path: KeyPath, text: str) -> None:
@@ -204,6 +206,15 @@ class Checked:
                 if isinstance(item, (DeliverStore, PublishStore)) and item.store not in known:
                     text = f"there is no store {item.store!r}{nearest(item.store, known)}"
                     self.fault((name, position, "store"), text)
+
+    def _signer_checks(self, policy: RotationPolicy) -> Iterator[SignerCheckSettings]:
+        names: set[str] = set()
+        for position, item in enumerate(self._model.signer_checks):
+            check = item.settings(self._context.absolute, policy.resync)
+            if check.name in names:
+                self.fault(("signer_checks", position), "is given twice; remove one of the two")
+            names.add(check.name)
+            yield check
 
     def _targets(self, kind: Kind) -> None:
         """Check that there is somebody to sign, and somewhere to look at (DESIGN §3, rules 1 and 2)."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rotator.policy import RotationPolicy
 from rotator.settings.listeners import Admin, Server
 from rotator.settings.result import SHUTDOWN_TIMEOUT
+from rotator.settings.signer_models import SignerCheck
 from rotator.settings.target_models import Deliver, Model, Publish
 from rotator.settings.values import (
     AlgorithmName,
@@ -156,6 +157,9 @@ class KeySet(Shared):
     publish: list[Publish] = Field([], description="Where the JWKS is written.")
     probes: list[Probe] = Field(
         [], description="URLs at which the JWKS is looked at before a key signs."
+    )
+    signer_checks: list[SignerCheck] = Field(
+        [], description="Ways to a fresh token, to see what signers really sign with."
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from rotator.policy import format_duration
 from rotator.profiles import FOREVER, PROFILES
-from rotator.settings import listeners, models, target_models, windows
+from rotator.settings import listeners, models, signer_models, target_models, windows
 from rotator.settings.locations import models_in
 from rotator.settings.values import in_seconds
 from rotator.stores import backend_names, find_backend
@@ -37,6 +37,7 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     *_targets("deliver", target_models.DELIVERIES),
     *_targets("publish", target_models.PUBLICATIONS),
     ("An entry of `probes`", "probes[].", models.Probe),
+    ("An entry of `signer_checks`", "signer_checks[].", signer_models.SignerCheck),
     ("`server`", "server.", listeners.Server),
     ("`admin`", "admin.", listeners.Admin),
     ("A store", "stores.NAME.", models.Store),

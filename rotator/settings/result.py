@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rotator.policy import RotationPolicy
+from rotator.settings.signers import SignerCheckSettings
 from rotator.settings.targets import DocumentSettings, TargetSettings
 
 SHUTDOWN_TIMEOUT: Final = timedelta(seconds=25)
@@ -72,6 +73,7 @@ class KeySetSettings:
     deliver: tuple[TargetSettings, ...] = ()
     publish: tuple[TargetSettings, ...] = ()
     probes: tuple[ProbeSettings, ...] = ()
+    signer_checks: tuple[SignerCheckSettings, ...] = ()
 
     @property
     def documents(self) -> tuple[DocumentSettings, ...]:

@@ -15,6 +15,7 @@ from rotator.policy import format_duration
 from rotator.settings.faults import Path as KeyPath
 from rotator.settings.load import Loader, Origin
 from rotator.settings.result import KeySetSettings, Settings, StoreSettings
+from rotator.settings.signers import SignerCheckSettings
 from rotator.settings.values import in_seconds
 from rotator.settings.windows import windows_shown
 
@@ -159,6 +160,20 @@ def _targets(key_set: KeySetSettings) -> Iterator[tuple[str, int, dict[str, Any]
             if "mode" in shown:
                 shown["mode"] = f"{shown['mode']:04o}"
             yield kind, number, shown
+    for number, check in enumerate(key_set.signer_checks):
+        yield "signer_checks", number, _signer_check(check)
+
+
+def _signer_check(check: SignerCheckSettings) -> dict[str, Any]:
+    """Return one signer check without what may be a credential: a query, and arguments of a command."""
+    shown: dict[str, Any] = {"url": check.url, "command": list(check.command) or None}
+    if check.url is not None and "?" in check.url:
+        shown["url"] = f"{check.url.partition('?')[0]}?{HIDDEN}"
+    if check.command[1:]:
+        shown["command"] = [check.command[0], HIDDEN]
+    for name in ("every", "hold", "timeout", "header", "field"):
+        shown[name] = _plain(getattr(check, name))
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def _is_secret(name: str, value: Any) -> bool:

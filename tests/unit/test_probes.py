@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from rotator.errors import ConfigError, StoreDenied, StoreUnavailable
+from rotator.observed import Answered
 from rotator.probes import UrlProbe
 from rotator.probes.exchange import Answer, Url, _tls_context
 from rotator.probes.freshness import freshness, http_date
@@ -136,9 +137,14 @@ def test_a_jwks_is_a_document() -> None:
     body = jwks("a", "b")
     headers = {"Rotator_Key_Set": "web", "Rotator_Revision": "17", "Date": DATE}
     sight = look(answering(reply(body, Cache_Control="public, max-age=300", **headers)))
-    assert sight == Sight(Document(body, "web", 17), None, dt.timedelta(seconds=300), "")
+    kids = ("a", "b")
+    assert sight == Sight(
+        Document(body, "web", 17),
+        cache=dt.timedelta(seconds=300),
+        answers=(Answered("127.0.0.1", kids, 17),),
+    )
     sight = look(answering(reply(body)))
-    assert sight == Sight(Document(body, None, None))
+    assert sight == Sight(Document(body, None, None), answers=(Answered("127.0.0.1", kids),))
 
 
 @pytest.mark.parametrize(
@@ -172,8 +178,9 @@ def test_nothing(status: str) -> None:
     answer = reply(
         b'{"error":"no document yet"}', status, Rotator_Document="none", Cache_Control="no-store"
     )
-    assert look(answering(answer)) == Sight(None, cache=dt.timedelta(0))
-    assert look(answering(reply(b"<html>", status))) == Sight(None)
+    none = (Answered("127.0.0.1", None),)
+    assert look(answering(answer)) == Sight(None, cache=dt.timedelta(0), answers=none)
+    assert look(answering(reply(b"<html>", status))) == Sight(None, answers=none)
 
 
 @pytest.mark.parametrize(
@@ -574,8 +581,15 @@ def test_only_keys_at_every_address_are_seen(monkeypatch: pytest.MonkeyPatch) ->
 def test_addresses_that_agree_show_the_very_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written anew without need."""
     resolve_to(monkeypatch, "127.0.0.1", "127.0.0.2")
-    assert look_at_both(reply(jwks("a")), reply(jwks("a"))) == Sight(
-        Document(jwks("a"), None, None)
+    cached = reply(jwks("a"), Age="34")
+    assert look_at_both(reply(jwks("a")), cached) == Sight(
+        Document(jwks("a"), None, None),
+        cache=dt.timedelta(seconds=34),
+        note="Age 34 s; a cache served it longer than it was told to",
+        answers=(
+            Answered("127.0.0.1", ("a",)),
+            Answered("127.0.0.2", ("a",), age=dt.timedelta(seconds=34)),
+        ),
     )
 
 
@@ -583,7 +597,9 @@ def test_nothing_only_when_every_address_says_so(monkeypatch: pytest.MonkeyPatch
     """One that holds a document makes it no first run; one that holds none makes every key missing."""
     resolve_to(monkeypatch, "127.0.0.1", "127.0.0.2")
     none = reply(b"", "404 Not Found")
-    assert look_at_both(none, none) == Sight(None)
+    assert look_at_both(none, none) == Sight(
+        None, answers=(Answered("127.0.0.1", None), Answered("127.0.0.2", None))
+    )
     for pair in ((none, reply(jwks("a"))), (reply(jwks("a")), none)):
         document = look_at_both(*pair).document
         assert document is not None
