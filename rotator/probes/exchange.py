@@ -221,7 +221,7 @@ def _exchange(url: Url, connection: socket.socket, deadline: float, request: Req
         http = HTTPConnection(url.host, url.port, timeout=_left(deadline))
         http.sock = connection
         sent = time.monotonic()
-        headers = {**_headers(url), **request.headers}
+        headers = _headers(url, request.headers)
         http.request(
             request.method, url.target, body=request.body, headers=headers, preload_content=False
         )
@@ -253,9 +253,10 @@ def _tls_context(_hour: int, ca_file: str | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file)
 
 
-def _headers(url: Url) -> dict[str, str]:
+def _headers(url: Url, more: Mapping[str, str]) -> dict[str, str]:
     return {
         "Host": url.authority,
+        **more,
         "Accept-Encoding": "identity",
         "Connection": "close",
         "User-Agent": "rotator",
