@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Self
 
 from rotator.errors import ConfigError, RotatorError
 from rotator.hostclock import HostClock
 from rotator.keys import KeyMaker, Keys
-from rotator.reconcile.look import Clock, Seen, Spread
+from rotator.reconcile.look import Clock
 from rotator.reconcile.site import Emit, Site
+from rotator.reconcile.together import one_by_one, together
 from rotator.ring import KeyRing
 from rotator.settings.result import KeySetSettings, Settings
 from rotator.stores import DocumentKind, Store, Target, find_backend
 from rotator.targets import Stores, is_elsewhere, is_far, open_target
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
-_LOOKS_AT_A_TIME: Final = 8
 
 
 class Assembly:
@@ -52,7 +48,6 @@ class Assembly:
         self._server_url: str | None = None
         self._stores: dict[str, Store] = {}
         self._opening: dict[str, threading.Lock] = {}
-        self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -85,7 +80,7 @@ class Assembly:
         return made
 
     def close(self, *, keeping: Iterable[Assembly] = ()) -> None:
-        """Let go of every store that was opened, and of the threads that looked.
+        """Let go of every store that was opened.
 
         Args:
             keeping: others that may have the same stores open; those stay.
@@ -95,9 +90,6 @@ class Assembly:
             if id(store) not in kept:
                 store.close()
         self._stores.clear()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
 
     def store(self, name: str) -> Store:
         """Return a store, opened at most once whoever asks.
@@ -154,7 +146,7 @@ class Assembly:
             keys=self._keys,
             clock=self.clock,
             emit=self.emit,
-            spread=self._spread() if self._is_far(configured) else map,
+            spread=together if self._is_far(configured) else one_by_one,
             place=str(place),
         )
 
@@ -201,7 +193,7 @@ class Assembly:
         return Stores(self.store, lambda name: is_elsewhere(own, stores[name]))
 
     def _is_far(self, configured: KeySetSettings) -> bool:
-        """Tell whether a look may take long: at a URL, or at another store than the ring's."""
+        """Tell whether a look or a write may take long: at a URL, or at another store than the ring's."""
         targets = (*configured.deliver, *configured.publish)
         return bool(configured.probes) or any(is_far(item, configured.store) for item in targets)
 
@@ -227,20 +219,6 @@ class Assembly:
             hint=f"add a file to `key_sets.{name}.publish`, or the URL that verifiers read to "
             f"`key_sets.{name}.probes`",
         )
-
-    def _spread(self) -> Spread:
-        """Return a `map` whose looks go on at the same time: one slow probe must not delay the others."""
-        with self._lock:
-            if self._pool is None:
-                from concurrent.futures import ThreadPoolExecutor
-
-                self._pool = ThreadPoolExecutor(_LOOKS_AT_A_TIME, "look")
-            pool = self._pool
-
-        def spread(look: Callable[[Target], Seen], targets: Iterable[Target]) -> Iterable[Seen]:
-            return pool.map(look, targets)
-
-        return spread
 
 
 def served(settings: Settings) -> Any:

@@ -30,6 +30,8 @@ def finish(view: View, step: Step, failures: Mapping[str, RotatorError]) -> Outc
         lambda item: look_at(item.target, view.ring, site.keys, site.clock),
         memory.wrote,
         memory.conflicts,
+        site.spread,
+        view.patience,
     )
     if view.ring.revision:
         mender.mend(view.seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from rotator.clock import Verdict, judge
@@ -23,12 +24,15 @@ from rotator.ring import KeyRing, Phase
 _LOADS: Final = 3
 
 
-def look_around(site: Site) -> View:
+def look_around(site: Site, *, patience: timedelta | None = None) -> View:
     """Load the ring, look at every target, and absorb what was seen: everything before the plan.
+
+    Args:
+        patience: see `View`; what a target says later than that is no answer.
 
     Raises: as `tick`; nothing was written.
     """
-    view = View(site)
+    view = View(site, patience=patience)
     for _ in range(_LOADS):
         view.look()
         if not _doubtful(view):

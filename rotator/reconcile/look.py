@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -30,10 +30,6 @@ class Clock(Protocol):
         ...
 
 
-Spread = Callable[[Callable[[Target], "Seen"], Iterable[Target]], Iterable["Seen"]]
-"""`map`, or one that takes looks at the same time."""
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One look: the target, what it taught, the document as it lies there, and a witness of our clock."""
@@ -49,17 +45,22 @@ def look_at(target: Target, ring: KeyRing, keys: KeyMaker, clock: Clock) -> Seen
     try:
         sight = target.look()
     except StoreError as error:
-        silent = Sighting(
-            target.kind,
-            answered=False,
-            independent=target.independent,
-            error=str(error),
-            exit_code=error.exit_code,
-        )
-        return Seen(target, silent)
+        return no_answer(target, error)
     ours = clock.now()
     witness = witness_of(target.name, sight.server_time, ours)
     return Seen(target, _hold_against(sight, target, ring, keys), sight.document, witness)
+
+
+def no_answer(target: Target, error: StoreError) -> Seen:
+    """Return the look at a target that did not answer, or not in time."""
+    silent = Sighting(
+        target.kind,
+        answered=False,
+        independent=target.independent,
+        error=str(error),
+        exit_code=error.exit_code,
+    )
+    return Seen(target, silent)
 
 
 def witness_of(name: str, said: ServerTime | None, ours: datetime) -> Witness | None:

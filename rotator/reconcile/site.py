@@ -11,8 +11,9 @@ from rotator.errors import RotatorError, worst_exit_code
 from rotator.keys import KeyMaker, NewKey
 from rotator.observed import Observed
 from rotator.policy import RotationPolicy
-from rotator.reconcile.look import Clock, Spread
+from rotator.reconcile.look import Clock
 from rotator.reconcile.mend import Written
+from rotator.reconcile.together import Spread, one_by_one
 from rotator.ring import KeyRing
 from rotator.step import Do, Step
 from rotator.stores import MaterialStore, RingStore, Target
@@ -139,7 +140,7 @@ class Site:
 
     Attributes:
         place: where the ring lies, for messages (a path, the name of a secret).
-        spread: `map`, or one that takes looks at the same time.
+        spread: whether targets are looked at, and written, one by one or at the same time.
         first_run: True when the operator said `rotate --first-run`.
     """
 
@@ -152,7 +153,7 @@ class Site:
     clock: Clock
     emit: Emit
     memory: Memory = field(default_factory=Memory)
-    spread: Spread = map
+    spread: Spread = one_by_one
     place: str = ""
     first_run: bool = False
 

@@ -11,17 +11,20 @@ from rotator.errors import (
     Conflict,
     RingMoved,
     StoreCorrupt,
+    StoreUnavailable,
 )
 from rotator.evidence import stamp
 from rotator.fence import writing
 from rotator.observed import Observed
+from rotator.policy import format_duration
 from rotator.reconcile import telling
-from rotator.reconcile.look import Seen, look_at
+from rotator.reconcile.look import Seen, look_at, no_answer
 from rotator.reconcile.mend import Stalled
 from rotator.reconcile.site import Site
+from rotator.reconcile.together import Bound
 from rotator.ring import KeyRing
 from rotator.ring_document import read_ring, write_bounded
-from rotator.stores import Stored
+from rotator.stores import Stored, Target
 
 Change = Callable[[KeyRing], KeyRing | None]
 _SWAPS: Final = 5
@@ -36,11 +39,16 @@ class View:
         loaded: the ring as the store holds it; revision 0 when there is none.
         ring: the same with the evidence absorbed and changes made; saved by `swap`.
         now: the wall clock, read after the looks, and `read_at` what CLOCK_BOOTTIME said just then.
+        patience: how long targets that are not near are waited for, all of them together; None: for as long
+            as each takes to answer or to give up.
     """
 
-    def __init__(self, site: Site, *, trusting: bool = True) -> None:
+    def __init__(
+        self, site: Site, *, trusting: bool = True, patience: timedelta | None = None
+    ) -> None:
         self.site = site
         self.trusting = trusting
+        self.patience = patience
         self.seen: tuple[Seen, ...] = ()
         self.observed = Observed()
         self.swapped = False
@@ -87,9 +95,15 @@ class View:
     def look(self) -> None:
         """Look at every target, and hold what is there against the ring."""
         site = self.site
+        bound = Bound(self.patience, self._late) if self.patience is not None else None
+        loaded = self.loaded
         self.seen = tuple(
-            site.spread(lambda t: look_at(t, self.loaded, site.keys, site.clock), site.targets)
+            site.spread(lambda t: look_at(t, loaded, site.keys, site.clock), site.targets, bound)
         )
+
+    def _late(self, target: Target) -> Seen:
+        waited = format_duration(self.patience or timedelta())
+        return no_answer(target, StoreUnavailable(f"it did not answer within {waited}"))
 
     @property
     def policy_window(self) -> timedelta:
