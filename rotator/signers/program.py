@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,48 +21,85 @@ _PIECE: Final = 65536
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a program ended: what it printed, or why that is worth nothing (empty when all went well)."""
+    """How a program ended: what it printed, and why that is worth nothing (empty when all went well)."""
 
     output: bytes = field(repr=False)
     failure: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a program is run.
+
+    Attributes:
+        timeout: seconds.
+        limit: how many bytes of its output are kept.
+        last: keep the last ones of all that it prints, stderr too, and keep them when it fails; else the
+            first ones of stdout, and more than that is a failure.
+        feed: what it reads from stdin, less than a pipe holds; None leaves it without.
+        more: what its environment has beside `KEPT`.
+        stop: asked several times a second; True ends it as its timeout does.
+    """
+
+    timeout: float
+    limit: int
+    last: bool = False
+    feed: bytes | None = field(default=None, repr=False)
+    more: Mapping[str, str] = field(default_factory=dict)
+    stop: Callable[[], bool] | None = None
+
+
 def run_bounded(command: Sequence[str], *, timeout: float, limit: int) -> Ended:
-    """Run a program to its end and return what it wrote to stdout.
+    """Run a program to its end and return what it wrote to stdout; see `run`."""
+    return run(command, Run(timeout, limit))
+
+
+def run(command: Sequence[str], how: Run) -> Ended:
+    """Run a program to its end.
 
     It has a session of its own, so that all it started is killed with it: at its timeout, when it prints too
-    much, and at its end. It has no stdin; its stderr is dropped, for nobody knows what is in there.
+    much, and at its end. Its stderr is dropped unless its last output is asked for, for nobody knows what is
+    in there.
 
     Args:
         command: program and arguments; no shell.
-        timeout: seconds.
-        limit: how many bytes of output are taken.
     """
-    deadline = time.monotonic() + timeout
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    deadline = time.monotonic() + how.timeout
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     try:
         process = subprocess.Popen(  # noqa: S603 - what the operator configured
             list(command),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if how.feed is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
+            stderr=subprocess.STDOUT if how.last else subprocess.DEVNULL,
+            env={**kept, **how.more},
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it has a null byte in it"
         return Ended(b"", f"cannot be run: {why}")
+    output = bytearray()
     try:
-        output, failure = _read(process, deadline, limit)
-        if not failure and not _ended(process, deadline):
-            failure = _late(timeout)
+        _feed(process, how.feed)
+        failure = _read(process, deadline, how, output)
+        if not failure and not _ended(process, deadline, how):
+            failure = _late(how.timeout)
     except TimeoutError:
-        output, failure = b"", _late(timeout)
+        failure = _late(how.timeout)
     finally:
         _end(process)
     if not failure and process.returncode:
         failure = _status(process.returncode)
-    return Ended(b"" if failure else output, failure)
+    return Ended(bytes(output) if how.last or not failure else b"", failure)
+
+
+def _feed(process: subprocess.Popen[bytes], content: bytes | None) -> None:
+    """Give a program its stdin, whether it reads it or not: a pipe holds 64 KiB (pipe(7))."""
+    if process.stdin is None or content is None:
+        return
+    with contextlib.suppress(BrokenPipeError, BlockingIOError), process.stdin as pipe:
+        os.set_blocking(pipe.fileno(), False)
+        os.write(pipe.fileno(), content)
 
 
 def _late(timeout: float) -> str:
@@ -73,15 +110,14 @@ def _status(code: int) -> str:
     return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
 
 
-def _read(process: subprocess.Popen[bytes], deadline: float, limit: int) -> tuple[bytes, str]:
-    """Return what it printed until it closed its output or ended, whichever came first.
+def _read(process: subprocess.Popen[bytes], deadline: float, how: Run, output: bytearray) -> str:
+    """Take what it prints until it closes its output or ends, whichever comes first; return what failed.
 
     Raises:
         TimeoutError: neither, until the deadline.
     """
     pipe = process.stdout
     assert pipe is not None  # noqa: S101 - for the type: it was asked for
-    output = bytearray()
     while True:
         over = _has_ended(process)
         # What it left running may hold its output open for ever: after its end only what is there is read.
@@ -89,24 +125,31 @@ def _read(process: subprocess.Popen[bytes], deadline: float, limit: int) -> tupl
         if select.select([pipe], [], [], wait)[0]:
             piece = os.read(pipe.fileno(), _PIECE)
             output += piece
-            if len(output) > limit:
-                return b"", f"printed more than {limit} bytes"
+            if len(output) > how.limit:
+                if not how.last:
+                    return f"printed more than {how.limit} bytes"
+                del output[: -how.limit]
             if not piece:
-                return bytes(output), ""
+                return ""
         elif over:
-            return bytes(output), ""
-        if not over and time.monotonic() >= deadline:
+            return ""
+        # Not only while it runs: what it left running may print for ever.
+        if time.monotonic() >= deadline or _stopped(how):
             raise TimeoutError
 
 
-def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
+def _ended(process: subprocess.Popen[bytes], deadline: float, how: Run) -> bool:
     """Wait for the end of a program that has closed its output; False when it does not come."""
     while not _has_ended(process):
         left = deadline - time.monotonic()
-        if left <= 0:
+        if left <= 0 or _stopped(how):
             return False
         select.select([], [], [], min(_GLANCE, left))
     return True
+
+
+def _stopped(how: Run) -> bool:
+    return how.stop is not None and how.stop()
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
