@@ -22,14 +22,23 @@ class Place:
             process opens the same place; None for a store that lives in this process, whose races are
             then run between threads.
         racers: how many processes or threads race; fewer where each call costs money.
+        preload: modules that every racer needs, such as an SDK that `open` imports; loaded once for all.
     """
 
     open: Callable[[], Store]
     address: tuple[str, Mapping[str, Any]] | None = None
     racers: int = 16
+    preload: tuple[str, ...] = ()
 
     @classmethod
-    def of_backend(cls, name: str, settings: Mapping[str, Any], *, racers: int = 16) -> Place:
+    def of_backend(
+        cls,
+        name: str,
+        settings: Mapping[str, Any],
+        *,
+        racers: int = 16,
+        preload: tuple[str, ...] = (),
+    ) -> Place:
         """Return the place that an installed backend opens with these settings.
 
         Raises:
@@ -37,7 +46,7 @@ class Place:
         """
         backend = find_backend(name)
         parsed = backend.settings()(**settings)
-        return cls(lambda: backend.open(parsed), (name, dict(settings)), racers)
+        return cls(lambda: backend.open(parsed), (name, dict(settings)), racers, preload)
 
 
 class Contract:

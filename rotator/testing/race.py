@@ -1,19 +1,22 @@
 """Races over one store: many processes, or threads, that all start at one moment.
 
-Run as `python -m rotator.testing.race`, it is one of the racers: it reads its task from standard input,
-says `ready`, waits for `go`, and prints its result. Needs nothing but the backend.
+Run as `python -m rotator.testing.race`, it reads a race from standard input, loads what all racers need, forks
+them, lets them go when each has opened its store, and prints their results. Needs nothing but the backend.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from rotator.errors import Conflict, StoreCorrupt
 from rotator.secret import Secret
@@ -114,64 +117,67 @@ def _threads(place: Place, task: Task) -> list[str]:
 
 
 def _processes(place: Place, task: Task) -> list[str]:
-    racers: list[subprocess.Popen[str]] = []
-    try:
-        for number in range(place.racers):
-            racer = subprocess.Popen(
-                [sys.executable, "-P", "-m", "rotator.testing.race"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            racers.append(racer)
-            _tell(racer, json.dumps([place.address, asdict(task), number]))
-        for racer in racers:
-            _hear_ready(racer)
-        for racer in racers:
-            _tell(racer, "go")
-        return [_result(racer) for racer in racers]
-    finally:
-        for racer in racers:
-            racer.kill()
-            racer.communicate()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "rotator.testing.race"],
+        input=json.dumps([place.address, asdict(task), place.racers, place.preload]),
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"a racer failed: {done.stderr}")
+    return done.stdout.split()
 
 
-def _tell(racer: subprocess.Popen[str], line: str) -> None:
-    if racer.stdin is None:
-        raise RuntimeError("a racer without standard input")
-    racer.stdin.write(line + "\n")
-    racer.stdin.flush()
-
-
-def _hear_ready(racer: subprocess.Popen[str]) -> None:
-    if racer.stdout is None or racer.stdout.readline() != "ready\n":
-        raise RuntimeError(f"a racer did not start: {racer.communicate(timeout=_PATIENCE)[1]}")
-
-
-def _result(racer: subprocess.Popen[str]) -> str:
-    output, errors = racer.communicate(timeout=_PATIENCE)
-    if racer.returncode:
-        raise RuntimeError(f"a racer failed: {errors}")
-    return output.strip()
-
-
-def main(lines: Iterable[str]) -> None:
-    """Be one racer."""
+def main(race_of: str) -> None:
+    """Run a race: an interpreter and its imports once, and a fork of it for each racer."""
     import structlog
 
     from rotator.testing.base import Place
 
-    # Standard output is for the result alone.
+    # Standard output is for the results alone.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    wait = iter(lines)
-    address, task, number = json.loads(next(wait))
+    address, task, racers, preload = json.loads(race_of)
     name, settings = _address(address)
-    store = Place.of_backend(name, settings).open()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    next(wait)
-    sys.stdout.write(run(store, Task(**task), number) + "\n")
+    place = Place.of_backend(name, settings)
+    for module in preload:
+        importlib.import_module(module)
+    (ready, tell_ready), (go, let_go), (results, tell) = os.pipe(), os.pipe(), os.pipe()
+    pids = []
+    for number in range(racers):
+        pid = os.fork()
+        if pid == 0:
+            os.close(let_go)  # or it would keep the gate shut itself
+            _be_a_racer(place, Task(**task), number, (tell_ready, go, tell))
+        pids.append(pid)
+    for end in (tell_ready, go, tell):
+        os.close(end)
+    waiting = sum(len(os.read(ready, 1)) for _ in range(racers))  # less when one fails
+    os.close(let_go)
+    failed = [pid for pid in pids if os.waitpid(pid, 0)[1]]
+    if failed or waiting < racers:
+        raise SystemExit(1)
+    with os.fdopen(results) as said:
+        by_number = dict(line.split() for line in said)
+    sys.stdout.write("\n".join(by_number[str(number)] for number in range(racers)))
+
+
+def _be_a_racer(place: Place, task: Task, number: int, pipes: tuple[int, int, int]) -> NoReturn:
+    tell_ready, go, tell = pipes
+    code = 1
+    try:
+        store = place.open()
+        os.write(tell_ready, b".")
+        os.close(tell_ready)
+        os.read(go, 1)
+        os.write(tell, f"{number} {run(store, task, number)}\n".encode())
+        code = 0
+    except BaseException:  # noqa: BLE001 - a fork must not go on as its parent
+        sys.stderr.write(traceback.format_exc())
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def _address(value: Any) -> tuple[str, dict[str, Any]]:
@@ -180,4 +186,4 @@ def _address(value: Any) -> tuple[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(sys.stdin)
+    main(sys.stdin.read())

@@ -11,14 +11,14 @@ from tests.servers import running
 
 
 def _aws(scratch: Path) -> Place:
-    # Each racer takes half a second of a core to load the SDK.
-    return Place.of_backend("aws", running("aws").settings(f"contract/{scratch.name}"), racers=4)
+    # AWS keeps every version of a day, those of lost races too, and refuses more than a hundred.
+    settings = running("aws").settings(f"contract/{scratch.name}")
+    return Place.of_backend("aws", settings, racers=4, preload=("boto3", "botocore.session"))
 
 
 def _conjur(scratch: Path) -> Place:
-    # Each racer takes half a second of a core to load the SDK; sixteen forks race in tests/conjur.
     settings = running("conjur").settings(f"contract/{scratch.name}")
-    return Place.of_backend("conjur", settings, racers=6)
+    return Place.of_backend("conjur", settings, preload=("aiohttp", "conjur_api", "requests"))
 
 
 def _file(scratch: Path) -> Place:
@@ -26,9 +26,8 @@ def _file(scratch: Path) -> Place:
 
 
 def _vault(scratch: Path) -> Place:
-    return Place.of_backend(
-        "vault", running("vault").settings(f"contract/{scratch.name}"), racers=8
-    )
+    settings = running("vault").settings(f"contract/{scratch.name}")
+    return Place.of_backend("vault", settings, preload=("hvac", "requests"))
 
 
 OPENERS: Final[dict[str, Callable[[Path], Place]]] = {
