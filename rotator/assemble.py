@@ -9,7 +9,7 @@ import contextlib
 import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rotator.errors import ConfigError, RotatorError
 from rotator.hostclock import HostClock
@@ -21,6 +21,9 @@ from rotator.ring import KeyRing
 from rotator.settings.result import KeySetSettings, Settings
 from rotator.stores import DocumentKind, Store, Target, find_backend
 from rotator.targets import Stores, is_elsewhere, is_far, open_target
+
+if TYPE_CHECKING:
+    from rotator.signers.wall import SignerCheck
 
 
 class Assembly:
@@ -148,6 +151,7 @@ class Assembly:
             emit=self.emit,
             spread=together if self._is_far(configured) else one_by_one,
             place=str(place),
+            signers=self._signer_checks(configured),
         )
 
     def refresh_neighbour(self, site: Site, ring: KeyRing) -> None:
@@ -192,10 +196,18 @@ class Assembly:
         own = stores[configured.store]
         return Stores(self.store, lambda name: is_elsewhere(own, stores[name]))
 
+    def _signer_checks(self, configured: KeySetSettings) -> tuple[SignerCheck, ...]:
+        if not configured.signer_checks:
+            return ()
+        from rotator.signers.configured import open_check
+
+        return tuple(open_check(item) for item in configured.signer_checks)
+
     def _is_far(self, configured: KeySetSettings) -> bool:
         """Tell whether a look or a write may take long: at a URL, or at another store than the ring's."""
         targets = (*configured.deliver, *configured.publish)
-        return bool(configured.probes) or any(is_far(item, configured.store) for item in targets)
+        looked_at = (*configured.probes, *configured.signer_checks)
+        return bool(looked_at) or any(is_far(item, configured.store) for item in targets)
 
     def _refuse_blind(self, configured: KeySetSettings, targets: Iterable[Target]) -> None:
         kinds = {target.kind for target in targets}

@@ -8,7 +8,7 @@ from rotator.errors import (
     RotatorError,
     TargetFailing,
 )
-from rotator.reconcile import telling
+from rotator.reconcile import asking, telling
 from rotator.reconcile.look import Seen, look_at
 from rotator.reconcile.mend import Mender
 from rotator.reconcile.site import Outcome
@@ -43,9 +43,12 @@ def finish(view: View, step: Step, failures: Mapping[str, RotatorError]) -> Outc
     unproven = memory.unproven(item.target for item in mender.written)
     writes = {**unproven, **mender.failures}
     retry_at = memory.remember(looks, writes, elapsed, site.policy.resync)
-    found = {**failures, **looks, **writes}
+    observed, ring = view.observed, view.ring
+    held = [(name, observed.sightings[name]) for name in observed.holding]
+    found = {**failures, **looks, **writes, **asking.silent(site, ring, view.now, held)}
     telling.writes(site, view.ring, mender.written)
-    telling.failures(site, found)
+    watched = asking.silent(site, ring, view.now, observed.watched.items())
+    telling.failures(site, {**found, **watched})
     changed = view.swapped or bool(mender.written) or mender.outrun
     return Outcome(
         ring=view.ring,

@@ -15,7 +15,7 @@ from rotator.errors import (
 from rotator.evidence import absorb
 from rotator.observed import Observed
 from rotator.policy import format_duration
-from rotator.reconcile import telling
+from rotator.reconcile import asking, telling
 from rotator.reconcile.look import witness_of
 from rotator.reconcile.site import Site
 from rotator.reconcile.view import View
@@ -51,6 +51,7 @@ def look_around(site: Site, *, patience: timedelta | None = None) -> View:
     site.memory.revision = max(site.memory.revision, view.loaded.revision)
     view.ring = absorb(view.loaded, site.policy, view.now, view.observed)
     telling.looks(site, view.ring, view.seen, verdict)
+    telling.signers(site, view.ring, view.now, view.observed)
     return view
 
 
@@ -82,7 +83,7 @@ def _doubtful(view: View) -> bool:
         return True
     if view.loaded.revision == 0:
         return any(item.sighting.filled for item in view.seen)
-    return bool(_ahead(view))
+    return bool(_ahead(view)) or asking.doubtful(view.loaded, view.asked)
 
 
 def _ahead(view: View) -> list[str]:
@@ -139,12 +140,13 @@ def observe(view: View, verdict: Verdict) -> Observed:
     creating = {key.kid for key in view.loaded.in_phase(Phase.CREATING)}
     memory.creating = {kid: memory.creating.get(kid, elapsed) for kid in creating}
     memory.put &= creating
-    return Observed(
+    observed = Observed(
         sightings={item.target.name: item.sighting for item in view.seen},
         suspicious=verdict.suspicious,
         confirmed=verdict.confirmed,
         creating_idle={kid: elapsed - since for kid, since in memory.creating.items()},
     )
+    return asking.told(view.site, observed)
 
 
 def _refuse_doubtful_first_run(view: View) -> None:
@@ -171,6 +173,13 @@ def _refuse_doubtful_first_run(view: View) -> None:
     if site.first_run:
         return
     by_hand = f"if this is a first run, say so with `rotator rotate {site.key_set} --first-run`"
+    signing = list(asking.in_use(view.observed))
+    if signing:
+        raise StoreCorrupt(
+            f"{missing}, but {'; '.join(signing)}",
+            hint=f"a key that signs already is taken in with `rotator adopt {site.key_set} --from FILE`, "
+            f"a lost ring restored with `rotator recover {site.key_set} --ring FILE`; {by_hand}",
+        )
     if filled:
         raise StoreCorrupt(
             f"{missing}, but {filled[0].target.name} is filled by something else",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from rotator.jwks import read_jwks, same_public_half
 from rotator.keys import KeyMaker
 from rotator.observed import DocumentKind, Sighting
 from rotator.ring import Key, KeyRing
+from rotator.secret import Secret
 from rotator.stores import Document, ServerTime, Sight, Target
 
 
@@ -48,7 +49,8 @@ def look_at(target: Target, ring: KeyRing, keys: KeyMaker, clock: Clock) -> Seen
         return no_answer(target, error)
     ours = clock.now()
     witness = witness_of(target.name, sight.server_time, ours)
-    return Seen(target, _hold_against(sight, target, ring, keys), sight.document, witness)
+    sighting = replace(_hold_against(sight, target, ring, keys), at=ours, answers=sight.answers)
+    return Seen(target, sighting, sight.document, witness)
 
 
 def no_answer(target: Target, error: StoreError) -> Seen:
@@ -70,6 +72,8 @@ def witness_of(name: str, said: ServerTime | None, ours: datetime) -> Witness | 
 
 def _hold_against(sight: Sight, target: Target, ring: KeyRing, keys: KeyMaker) -> Sighting:
     document = sight.document
+    if sight.token is not None:
+        return _signed_by(sight.token, target, ring, keys)
     if document is None:
         return Sighting(
             target.kind,
@@ -92,6 +96,22 @@ def _hold_against(sight: Sight, target: Target, ring: KeyRing, keys: KeyMaker) -
         independent=target.independent,
         cache=_cache(sight, document),
         note=sight.note,
+    )
+
+
+def _signed_by(token: Secret, target: Target, ring: KeyRing, keys: KeyMaker) -> Sighting:
+    from rotator.signers.judge import whose
+
+    found = whose(token, ring, keys)
+    return Sighting(
+        target.kind,
+        answered=True,
+        filled=True,
+        ours=True,
+        kids=found.kids,
+        strangers=found.strangers,
+        independent=target.independent,
+        note=found.note,
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rotator.errors import RotatorError, worst_exit_code
 from rotator.keys import KeyMaker, NewKey
-from rotator.observed import Observed
+from rotator.observed import Observed, Sighting
 from rotator.policy import RotationPolicy
 from rotator.reconcile.look import Clock
 from rotator.reconcile.mend import Written
@@ -17,6 +17,9 @@ from rotator.reconcile.together import Spread, one_by_one
 from rotator.ring import KeyRing
 from rotator.step import Do, Step
 from rotator.stores import MaterialStore, RingStore, Target
+
+if TYPE_CHECKING:
+    from rotator.signers.wall import SignerCheck
 
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=5)
@@ -44,6 +47,15 @@ class Failing:
     write: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a signer check said: when (CLOCK_BOOTTIME), and with which key, promoted when, in the ring."""
+
+    at: timedelta
+    signs: tuple[str, datetime | None]
+    seen: Sighting
+
+
 @dataclass(slots=True)
 class Memory:
     """What one process remembers of one key set between ticks; all of it can be lost without harm.
@@ -59,6 +71,7 @@ class Memory:
         wrote: by target, the revision that was written there in the last tick.
         conflicts: by target, how often in a row somebody else was faster.
         said: what was said once and need not be said at each tick.
+        asked: by signer check, what it said last.
     """
 
     revision: int = 0
@@ -72,6 +85,7 @@ class Memory:
     wrote: dict[str, int] = field(default_factory=dict)
     conflicts: dict[str, int] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, Asked] = field(default_factory=dict)
     confirmed_known: bool = False
 
     def drift(self, now: datetime, elapsed: timedelta) -> timedelta:
@@ -142,6 +156,7 @@ class Site:
         place: where the ring lies, for messages (a path, the name of a secret).
         spread: whether targets are looked at, and written, one by one or at the same time.
         first_run: True when the operator said `rotate --first-run`.
+        signers: the signer checks, which are looked at beside the targets.
     """
 
     key_set: str
@@ -156,6 +171,7 @@ class Site:
     spread: Spread = one_by_one
     place: str = ""
     first_run: bool = False
+    signers: tuple[SignerCheck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

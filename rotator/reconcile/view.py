@@ -17,7 +17,7 @@ from rotator.evidence import stamp
 from rotator.fence import writing
 from rotator.observed import Observed
 from rotator.policy import format_duration
-from rotator.reconcile import telling
+from rotator.reconcile import asking, telling
 from rotator.reconcile.look import Seen, look_at, no_answer
 from rotator.reconcile.mend import Stalled
 from rotator.reconcile.site import Site
@@ -50,6 +50,7 @@ class View:
         self.trusting = trusting
         self.patience = patience
         self.seen: tuple[Seen, ...] = ()
+        self.asked: tuple[Seen, ...] = ()
         self.observed = Observed()
         self.swapped = False
         self.load()
@@ -93,13 +94,18 @@ class View:
             return KeyRing(self.site.key_set)
 
     def look(self) -> None:
-        """Look at every target, and hold what is there against the ring."""
+        """Look at every target, ask the signers that are due, and hold what is there against the ring."""
         site = self.site
         bound = Bound(self.patience, self._late) if self.patience is not None else None
         loaded = self.loaded
-        self.seen = tuple(
-            site.spread(lambda t: look_at(t, loaded, site.keys, site.clock), site.targets, bound)
+        checks = asking.due(site, loaded, self.now)
+        looks = tuple(
+            site.spread(
+                lambda t: look_at(t, loaded, site.keys, site.clock), (*site.targets, *checks), bound
+            )
         )
+        self.seen, self.asked = looks[: len(site.targets)], looks[len(site.targets) :]
+        asking.remember(site, loaded, self.asked)
 
     def _late(self, target: Target) -> Seen:
         waited = format_duration(self.patience or timedelta())
