@@ -73,7 +73,8 @@ def execute(arguments: Sequence[str]) -> int:
     from rotator.cli.root import cli
 
     options = Options()
-    options["json"] = "--json" in arguments  # also when the words cannot be parsed
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    options["json"] = "--json" in ours  # also when the words cannot be parsed
     try:
         code = cli.main(list(arguments), PROGRAM, standalone_mode=False, obj=options)
         code = code if isinstance(code, int) else 0

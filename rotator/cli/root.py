@@ -18,7 +18,8 @@ COMMANDS: Final[dict[str, str]] = {
     "rotate": "Do all that is due now, once.",
     "due": "Tell by the exit code what is due, or how the daemon is.",
     "healthcheck": "Ask a running daemon how it is.",
-    "run": "Run as a daemon, with the HTTP server when configured.",
+    "run": "Run as a daemon; or a program that signs, with its key.",
+    "exec": "Run a program that signs, with the current key.",
     "serve": "Serve the JWKS over HTTP, or have nginx do it.",
     "edge-config": "Print the configuration of an nginx that serves the JWKS.",
     "status": "Show the keys, the orders, and what is waited for.",
@@ -45,6 +46,7 @@ _MODULES: Final = {"release": "hold", "unpin": "pin", "edge-config": "edge_confi
 _WITH: Final = {
     "plan": "rehearse",
     "due": "healthcheck",
+    "run": "exec",
     "hold": "release",
     "pin": "unpin",
     "serve": "edge-config",

@@ -9,8 +9,8 @@ import pytest
 from rotator.cli.root import COMMANDS
 from tests.cli.bench import Bench, hold_against_schema, schemas
 
-WITHOUT = {"run", "serve", "healthcheck"}
-"""Daemons print nothing on stdout; `healthcheck` needs one of them: `test_healthcheck.py` has its JSON."""
+WITHOUT = {"run", "serve", "exec", "healthcheck"}
+"""Daemons print nothing on stdout, `exec` only what its program prints; `healthcheck` needs one of them: `test_healthcheck.py` has its JSON."""
 
 
 def kids(bench: Bench) -> tuple[str, str]:
