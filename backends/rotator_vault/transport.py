@@ -32,7 +32,7 @@ _POOL: Final = 32
 
 def adapter(settings: VaultSettings, address: str) -> Any:
     """Return hvac's adapter for an address: answers come back as they are, whatever their status."""
-    import hvac.adapters
+    from hvac import adapters  # the package first, for stores are opened by several threads
 
     session = requests.Session()
     session.trust_env = False
@@ -45,7 +45,7 @@ def adapter(settings: VaultSettings, address: str) -> Any:
     pool = _Bounded()
     session.mount("https://", pool)
     session.mount("http://", pool)
-    return hvac.adapters.RawAdapter(
+    return adapters.RawAdapter(
         base_uri=address,
         token="",  # none: each call brings its own
         cert=session.cert,

@@ -186,7 +186,9 @@ def send(url: Url, connection: socket.socket, deadline: float, request: Request)
     import http.client
     import ssl
 
-    from urllib3.exceptions import HTTPError
+    # The package first: two threads that begin it with different parts of it block one another, and Python
+    # ends that by giving one of them a half-made module (3.11). Targets are looked at by several threads.
+    from urllib3 import exceptions
 
     what = url.text
     try:
@@ -198,7 +200,7 @@ def send(url: Url, connection: socket.socket, deadline: float, request: Request)
         raise StoreUnavailable(
             f"{what}: its certificate does not hold: {reason}", hint=_CA_HINT
         ) from error
-    except (OSError, HTTPError, http.client.HTTPException, ValueError) as error:
+    except (OSError, exceptions.HTTPError, http.client.HTTPException, ValueError) as error:
         if time.monotonic() >= deadline:
             # The watchdog's shutdown shows as whatever the layers above make of an end of file.
             raise StoreUnavailable(f"{what}: it did not finish answering in time") from error
@@ -206,7 +208,7 @@ def send(url: Url, connection: socket.socket, deadline: float, request: Request)
 
 
 def _exchange(url: Url, connection: socket.socket, deadline: float, request: Request) -> Answer:
-    from urllib3.connection import HTTPConnection
+    from urllib3 import connection as http1
 
     peer, local = str(connection.getpeername()[0]), _is_local(connection)
     if url.secure:
@@ -218,7 +220,7 @@ def _exchange(url: Url, connection: socket.socket, deadline: float, request: Req
     with contextlib.closing(connection), _watchdog(connection, deadline):
         if url.secure:
             connection.do_handshake()  # type: ignore[attr-defined] # wrapped above
-        http = HTTPConnection(url.host, url.port, timeout=_left(deadline))
+        http = http1.HTTPConnection(url.host, url.port, timeout=_left(deadline))
         http.sock = connection
         sent = time.monotonic()
         headers = _headers(url, request.headers)
