@@ -6,7 +6,16 @@ import time
 from collections.abc import Sequence
 
 from rotator.errors import StoreUnavailable
-from rotator.probes.exchange import ACCEPT, LIMIT, Address, Answer, Url, connect, get
+from rotator.probes.exchange import (
+    ACCEPT,
+    LIMIT,
+    Address,
+    Answer,
+    Request,
+    Url,
+    connect,
+    send,
+)
 
 
 def ask_any(
@@ -18,6 +27,7 @@ def ask_any(
     hint: str = "",
     accept: str = ACCEPT,
     limit: int = LIMIT,
+    request: Request | None = None,
 ) -> Answer:
     """Return the answer of the first address that can be reached, as a client would get it.
 
@@ -26,10 +36,12 @@ def ask_any(
         what: what is asked, for the message where none can be reached; `hint` goes with it.
         accept: the media types that are asked for.
         limit: how many bytes of a body are read, but for one.
+        request: what is sent in place of a GET; it says itself what it accepts.
 
     Raises:
-        StoreUnavailable: no connection to any; and as `get`.
+        StoreUnavailable: no connection to any; and as `rotator.probes.exchange.send`.
     """
+    asked = request or Request(headers={"Accept": accept}, limit=limit)
     failed = []
     for index, address in enumerate(addresses):
         # A share for each, so that one that drops packets does not take the time of all.
@@ -40,5 +52,5 @@ def ask_any(
         except OSError as error:
             failed.append(f"{address[1][0]} ({error.strerror or error})")
         else:
-            return get(url, connection, deadline, accept=accept, limit=limit)
+            return send(url, connection, deadline, asked)
     raise StoreUnavailable(f"{what}: no connection to {', '.join(failed)}", hint=hint)

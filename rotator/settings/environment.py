@@ -1,7 +1,7 @@
 """`ROTATOR__SECTION__KEY` and `…_FILE`: values laid over the file by the environment.
 
-`ROTATOR__KEY_SETS__WEB__POLICY__TOKEN_TTL=30m` sets `key_sets.web.policy.token_ttl`. Names of key sets and
-stores are matched without regard to case, and `_` stands for `-` and `.`, which shells do not allow in names. Lists
+`ROTATOR__KEY_SETS__WEB__POLICY__TOKEN_TTL=30m` sets `key_sets.web.policy.token_ttl`. Names of key sets,
+stores and receivers are matched without regard to case, and `_` stands for `-` and `.`, which shells do not allow in names. Lists
 and mappings are JSON. With `_FILE` at its end, a variable names a file that holds the value.
 """
 
@@ -16,7 +16,9 @@ from typing import Any, Final
 from rotator.settings.faults import Fault, Path, Place, nearest
 
 PREFIX: Final = "ROTATOR__"
-_NAMED: Final = ("stores", "key_sets")
+NAMED: Final = {"stores": "store", "key_sets": "key set", "notify": "receiver"}
+"""Sections that hold things by name, and what one of them is."""
+
 _MAX_VALUE: Final = 1 << 16
 _ADDRESS: Final = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]:\d+", re.ASCII)  # `[::]:8080` is no list
 
@@ -60,7 +62,7 @@ def path_of(
     """Return the path that an override sets, or None and a fault.
 
     Args:
-        names: the stores and the key sets that there are; the environment makes no new ones, since a
+        names: the stores, key sets and receivers that there are; the environment makes no new ones, since a
             misspelt name would do so without anybody noticing.
     """
     if not all(override.parts):
@@ -69,11 +71,11 @@ def path_of(
         )
         return None
     section = override.parts[0]
-    if section not in _NAMED or len(override.parts) < 2:
+    if section not in NAMED or len(override.parts) < 2:
         return override.parts
     name = names_in(override, section, names[section])
     if name is None:
-        kind = section[:-1].replace("_", " ")
+        kind = NAMED[section]
         close = nearest(override.parts[1], names[section])
         text = f"there is not one {kind} of that name; the environment changes values, and adds no {kind}{close}"
         faults.append(Fault(override.place, override.parts[:2], text))

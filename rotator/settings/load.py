@@ -12,7 +12,7 @@ from rotator.errors import ConfigError
 from rotator.inspection import SCRATCH
 from rotator.settings.addresses import Addresses
 from rotator.settings.document import Document
-from rotator.settings.environment import Override, names_in, overrides, path_of, value_of
+from rotator.settings.environment import NAMED, Override, names_in, overrides, path_of, value_of
 from rotator.settings.faults import Fault, InvalidSettings, Place, fault_of
 from rotator.settings.faults import Path as KeyPath
 from rotator.settings.find import FORMATS, find, read
@@ -20,6 +20,7 @@ from rotator.settings.key_sets import Checked, Context
 from rotator.settings.locations import keys_at
 from rotator.settings.models import Defaults, KeySet, Root, Store
 from rotator.settings.names import KEY_SET_NAME, NAME_RULE
+from rotator.settings.notify import Receiver, check_receivers
 from rotator.settings.result import KeySetSettings, Settings, StoreSettings
 from rotator.settings.stores import check_store, option_names
 from rotator.settings.together import check_together
@@ -111,7 +112,9 @@ class Loader:
             self._key_set_file(name, file, root, context)
         if not (root.key_sets or files):
             self._missing("key_sets", "there must be a key set")
-        check_together(root, self._key_sets, self.main, self.faults, known={*root.key_sets, *files})
+        known = {*root.key_sets, *files}
+        check_together(root, self._key_sets, self.main, self.faults, known=known)
+        receivers = check_receivers(root.notify, self.main, self.directory, self.faults, known)
         self.faults += [
             Fault(item.place, item.parts, "sets nothing that there is") for item in self._pending
         ]
@@ -127,6 +130,7 @@ class Loader:
             admin=root.admin.settings() if root.admin else None,
             shutdown_timeout=root.shutdown_timeout,
             key_sets_dir=self._key_sets_dir,
+            notify=receivers,
         )
 
     def _missing(self, key: str, text: str) -> None:
@@ -149,7 +153,7 @@ class Loader:
         """Apply what the environment says outside stores and key sets; `key_sets_dir` must be known early."""
         rest = []
         for item in self._pending:
-            if item.parts[0] in {"stores", "key_sets"} and len(item.parts) > 1:
+            if item.parts[0] in NAMED and len(item.parts) > 1:
                 rest.append(item)
             else:
                 self._apply(item, self.main, {})
@@ -157,7 +161,8 @@ class Loader:
 
     def _override_names(self, files: Mapping[str, Path]) -> None:
         """Apply what the environment says of stores and key sets; those in files wait until they are read."""
-        names = {"stores": self._names("stores"), "key_sets": [*self._names("key_sets"), *files]}
+        names = {section: self._names(section) for section in NAMED}
+        names["key_sets"] = [*names["key_sets"], *files]
         rest = []
         for item in self._pending:
             if names_in(item, "key_sets", names["key_sets"]) in files:
@@ -186,6 +191,8 @@ class Loader:
             return keys_at(Defaults, path[1:])
         if path[:1] == ("stores",) and len(path) > 1:
             return option_names(self.main.data["stores"][path[1]], path[2:])
+        if path[:1] == ("notify",) and len(path) > 1:
+            return keys_at(Receiver, path[2:])
         return keys_at(Root, path)
 
     def _store(self, name: str, value: Any) -> None:

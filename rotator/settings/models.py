@@ -29,11 +29,6 @@ from rotator.settings.values import (
 )
 from rotator.settings.windows import Windows
 
-LATER: Final = {
-    "notify": "notifications",
-}
-"""Keys that the design names and this version does not have."""
-
 _DEFAULT: Final[dict[str, Any]] = {field.name: field.default for field in fields(RotationPolicy)}
 
 
@@ -187,6 +182,9 @@ class Root(Model):
     admin: Admin | None = Field(
         None,
         description="The admin listener of the daemon; without it nothing listens. `{}` takes the default address.",
+    )
+    notify: dict[str, Any] = Field(
+        {}, description="Who is told what happens to keys, by name: webhooks and commands."
     )
     state_dir: PathText | None = Field(
         None,

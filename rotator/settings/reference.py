@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from rotator.policy import format_duration
 from rotator.profiles import FOREVER, PROFILES
-from rotator.settings import listeners, models, signer_models, target_models, windows
+from rotator.settings import listeners, models, notify, signer_models, target_models, windows
 from rotator.settings.locations import models_in
 from rotator.settings.values import in_seconds
 from rotator.stores import backend_names, find_backend
@@ -40,6 +40,8 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("An entry of `signer_checks`", "signer_checks[].", signer_models.SignerCheck),
     ("`server`", "server.", listeners.Server),
     ("`admin`", "admin.", listeners.Admin),
+    ("A receiver", "notify.NAME.", notify.Receiver),
+    ("`webhook` of a receiver", "notify.NAME.webhook.", notify.Webhook),
     ("A store", "stores.NAME.", models.Store),
 )
 

@@ -61,6 +61,39 @@ class AdminSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where events are posted; the URL may be all that it takes to post there, and is left out of the repr."""
+
+    template: str = "generic"
+    url: str | None = field(default=None, repr=False)
+    url_file: Path | None = None
+    url_env: str | None = None
+    secret_file: Path | None = None
+    secret_env: str | None = None
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverSettings:
+    """Who is told of what: a webhook, or else a command. Nothing in `events` or `key_sets` means all."""
+
+    name: str
+    webhook: WebhookSettings | None = None
+    command: tuple[str, ...] = ()
+    timeout: timedelta = timedelta(seconds=10)
+    events: frozenset[str] = frozenset()
+    key_sets: frozenset[str] = frozenset()
+
+    def wants(self, event: str, key_set: str) -> bool:
+        """Tell whether it is to be told of an event of a key set."""
+        return self.listens_to(key_set) and (not self.events or event in self.events)
+
+    def listens_to(self, key_set: str) -> bool:
+        """Tell whether it is told anything of a key set."""
+        return not self.key_sets or key_set in self.key_sets
+
+
+@dataclass(frozen=True, slots=True)
 class KeySetSettings:
     """One key set as configured: its policy after profiles, its store, its targets."""
 
@@ -105,6 +138,11 @@ class Settings:
     admin: AdminSettings | None = None
     shutdown_timeout: timedelta = SHUTDOWN_TIMEOUT
     key_sets_dir: Path | None = None
+    notify: Mapping[str, ReceiverSettings] = field(default_factory=dict)
+
+    def told(self, key_set: str) -> bool:
+        """Tell whether anybody is told what happens to a key set: then its store keeps who was."""
+        return any(receiver.listens_to(key_set) for receiver in self.notify.values())
 
     @property
     def public_dir(self) -> Path:

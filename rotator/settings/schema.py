@@ -11,6 +11,7 @@ from rotator.durations import PATTERN
 from rotator.policy import format_duration
 from rotator.settings.models import Defaults, KeySet, Root
 from rotator.settings.names import KEY_SET_NAME
+from rotator.settings.notify import Receiver
 from rotator.stores import backend_names, find_backend
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class _Generator(GenerateJsonSchema):
 
 def json_schema() -> dict[str, Any]:
     """Return the schema, with the options of every backend that is installed."""
-    models: list[type[BaseModel]] = [Root, Defaults, KeySet]
+    models: list[type[BaseModel]] = [Root, Defaults, KeySet, Receiver]
     backends = {name: find_backend(name).settings() for name in backend_names()}
     references, shared = models_json_schema(
         [(model, "validation") for model in [*models, *backends.values()]],
@@ -50,6 +51,10 @@ def json_schema() -> dict[str, Any]:
     properties["key_sets"] |= {
         "propertyNames": names,
         "additionalProperties": {"$ref": "#/$defs/KeySet"},
+    }
+    properties["notify"] |= {
+        "propertyNames": names,
+        "additionalProperties": {"$ref": "#/$defs/Receiver"},
     }
     properties["defaults"] = {
         "$ref": "#/$defs/Defaults",

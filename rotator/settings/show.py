@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from rotator.policy import format_duration
 from rotator.settings.faults import Path as KeyPath
 from rotator.settings.load import Loader, Origin
-from rotator.settings.result import KeySetSettings, Settings, StoreSettings
+from rotator.settings.result import KeySetSettings, ReceiverSettings, Settings, StoreSettings
 from rotator.settings.signers import SignerCheckSettings
 from rotator.settings.values import in_seconds
 from rotator.settings.windows import windows_shown
@@ -71,6 +71,8 @@ class Resolved:
             yield at, f"{host}:{admin.port}", self._origin(at)
             at = ("admin", "metrics_key_sets")
             yield at, admin.metrics_key_sets, self._origin(at)
+        for receiver in settings.notify.values():
+            yield from self._receiver(receiver)
         for path, names in settings.combine.items():
             yield ("combine", path), list(names), self._origin(("combine", path))
         for store in settings.stores.values():
@@ -82,6 +84,25 @@ class Resolved:
     def _origin(self, path: KeyPath) -> str:
         main = self._loader.main
         return str(main.place(path)) if main.has(path) else "default"
+
+    def _receiver(self, receiver: ReceiverSettings) -> Iterator[tuple[KeyPath, Any, str]]:
+        """Yield a receiver; its URL may be all that it takes to post there."""
+        base: KeyPath = ("notify", receiver.name)
+        lists = {
+            "command": list(receiver.command),
+            "events": sorted(receiver.events),
+            "key_sets": sorted(receiver.key_sets),
+        }
+        webhook = receiver.webhook
+        for item in fields(webhook) if webhook is not None else ():
+            if (value := getattr(webhook, item.name)) is not None:
+                at = (*base, "webhook", item.name)
+                yield at, HIDDEN if item.name == "url" else str(value), self._origin(at)
+        at = (*base, "timeout") if webhook is None else (*base, "webhook", "timeout")
+        yield at, format_duration(receiver.timeout), self._origin(at)
+        for name, words in lists.items():
+            if words:
+                yield (*base, name), words, self._origin((*base, name))
 
     def _store(self, store: StoreSettings) -> Iterator[tuple[KeyPath, Any, str]]:
         base: KeyPath = ("stores", store.name)

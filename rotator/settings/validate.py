@@ -11,7 +11,6 @@ from pydantic import BaseModel, ValidationError
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, Path, nearest
 from rotator.settings.locations import document_path, field_at, keys_at
-from rotator.settings.models import LATER
 from rotator.settings.values import in_seconds
 
 if TYPE_CHECKING:
@@ -171,8 +170,6 @@ def _exists(data: Any, location: tuple[int | str, ...]) -> bool:
 
 def unknown_key(name: str, known: Collection[str]) -> str:
     """Say what is wrong with a key that a model does not have."""
-    if name in LATER:
-        return f"this version has no {LATER[name]}; remove the key"
     return f"unknown key{nearest(name, known)}"
 
 

@@ -122,7 +122,7 @@ def _read(process: subprocess.Popen[bytes], deadline: float, how: Run, output: b
         over = _has_ended(process)
         # What it left running may hold its output open for ever: after its end only what is there is read.
         wait = 0.0 if over else min(_GLANCE, max(0.0, deadline - time.monotonic()))
-        if select.select([pipe], [], [], wait)[0]:
+        if _readable(pipe.fileno(), wait):
             piece = os.read(pipe.fileno(), _PIECE)
             output += piece
             if len(output) > how.limit:
@@ -146,6 +146,13 @@ def _ended(process: subprocess.Popen[bytes], deadline: float, how: Run) -> bool:
             return False
         select.select([], [], [], min(_GLANCE, left))
     return True
+
+
+def _readable(descriptor: int, seconds: float) -> bool:
+    """Wait for output, or for its end; not by select(2), which knows no descriptor above 1023."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _stopped(how: Run) -> bool:

@@ -142,7 +142,7 @@ def test_all_at_once(tmp_path: Path) -> None:
         "2 stoers": "did you mean `stores`?",
         "4 stores.local.backend": "did you mean `file`?",
         "5 stores.other.paht": "did you mean `path`?",
-        "6 notify": "this version has no notifications",
+        "6 notify.slack": "must be a mapping of keys to values",
         "9 key_sets.web.algorithm": "did you mean `RS256`?",
         "12 key_sets.web.policy.token_ttl": "write `15s`",
         "14 key_sets.web.policy.propagation": "the smallest safe value is 7h15m",

@@ -333,7 +333,7 @@ def test_environment(path: Path) -> None:
         ("ROTATOR__KEY_SETS__EC__VERIFIERS", "[envoy]", "not JSON"),
         ("ROTATOR__STATE_DIR__X", "1", "needs a mapping"),
         ("ROTATOR__", "1", "is no path"),
-        ("ROTATOR__NOTIFY", "x", "this version has no notifications"),
+        ("ROTATOR__NOTIFY", "x", "must be a mapping of keys to values"),
         (
             "ROTATOR__STORES__LOCAL__PATH_FILE",
             "/nowhere/at/all",
