@@ -71,6 +71,15 @@ class AdminListener:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
+    def bind(self) -> None:
+        """Take the address, before `start`; who connects waits until then.
+
+        Raises:
+            TargetFailing: another program has it.
+            ConfigError: an address that this host does not have, or may not use.
+        """
+        self._socket = _bind(self._host, self._port)
+
     def start(self, listening: Callable[[], None], taken: Callable[[TargetFailing], None]) -> None:
         """Listen, and answer from another thread.
 
@@ -84,10 +93,11 @@ class AdminListener:
         Raises:
             ConfigError: an address that this host does not have, or may not use.
         """
-        try:
-            self._socket = _bind(self._host, self._port)
-        except TargetFailing as error:
-            taken(error)
+        if self._socket is None:
+            try:
+                self.bind()
+            except TargetFailing as error:
+                taken(error)
         began = threading.Event()
         self._thread = threading.Thread(
             target=self._run, args=(listening, began), name="admin", daemon=True

@@ -49,8 +49,14 @@ def run(options: dict[str, Any], metrics_file: Path | None) -> int:
         from rotator.logs import emit
 
         assembly.emit = emit
-        with watched(assembly, read, metrics_file) as seen:
-            return run_daemon(assembly, seen.load, state=seen.state, observer=seen.observer)
+        with watched(assembly, metrics_file) as seen:
+            return run_daemon(
+                assembly,
+                read,
+                state=seen.state,
+                observer=seen.observer,
+                followers=(seen.admin,),
+            )
 
 
 def _make_state_dir(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,44 +13,40 @@ from rotator.errors import TargetFailing
 from rotator.settings import AdminSettings, Settings
 
 if TYPE_CHECKING:
+    from rotator.admin import AdminListener
     from rotator.daemon.state import DaemonState, Observer
     from rotator.metrics import Meter
     from rotator.metrics.surroundings import Surroundings
+    from rotator.reconcile.site import Emit
 
-Load = Callable[[], Settings]
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Watched:
-    """What `run_daemon` is given to be seen through: how it loads, and who is told."""
+    """What `run_daemon` is given to be seen through: who is told, and what follows the configuration."""
 
-    load: Load
-    state: DaemonState | None = None
-    observer: Observer | None = None
+    state: DaemonState
+    observer: Observer
+    admin: Admin
 
 
 @contextmanager
-def watched(assembly: Assembly, load: Load, metrics_file: Path | None) -> Iterator[Watched]:
-    """Start what makes a daemon visible, if anything is to; end it with the block.
+def watched(assembly: Assembly, metrics_file: Path | None) -> Iterator[Watched]:
+    """Start what makes a daemon visible; end it with the block.
+
+    It is counted whether anybody looks or not: a reload may ask for the admin listener at any time.
 
     Args:
         assembly: of the daemon; its events are counted on their way to the log.
-        load: reads the configuration anew.
 
     Raises:
         ConfigError: the admin listener can never listen where it should.
     """
-    admin = assembly.settings.admin
-    if admin is None and metrics_file is None:
-        yield Watched(load)
-        return
     from rotator import __version__
     from rotator.daemon.state import DaemonState
     from rotator.metrics import Meter
     from rotator.metrics.surroundings import Surroundings
 
-    limit = (admin or AdminSettings()).metrics_key_sets
-    meter = Meter(assembly.clock.now, detailed=limit)
+    meter = Meter(assembly.clock.now)
     state = DaemonState(assembly.clock.now())
 
     def server() -> tuple[bool, int] | None:
@@ -59,19 +55,11 @@ def watched(assembly: Assembly, load: Load, metrics_file: Path | None) -> Iterat
     around = Surroundings(__version__, lambda: state.reload, server)
     emit = assembly.emit
     assembly.emit = meter.through(emit)
-    current = [assembly.settings]
-
-    def read() -> Settings:
-        settings = load()
-        if settings.admin != admin:
-            emit("warning", "admin.kept", hint="a changed `admin` counts after a restart")
-        current[0] = settings
-        return settings
-
+    admin = Admin(assembly.settings, assembly.emit, (meter, state, around))
     with ExitStack() as stack:
         stack.enter_context(meter.listening())
-        if admin is not None:
-            _listen(stack, assembly, admin, (meter, state, around), lambda: current[0])
+        stack.callback(admin.stop)
+        admin.start()
         if metrics_file is not None:
             from rotator.metrics.exposition import registry_of
             from rotator.metrics.writer import MetricsFile
@@ -79,25 +67,116 @@ def watched(assembly: Assembly, load: Load, metrics_file: Path | None) -> Iterat
             writer = MetricsFile(metrics_file, registry_of(meter, around), emit)
             writer.start()
             stack.callback(writer.stop)
-        yield Watched(read, state, meter)
+        yield Watched(state, meter, admin)
 
 
-def _listen(
-    stack: ExitStack,
-    assembly: Assembly,
-    admin: AdminSettings,
-    known: tuple[Meter, DaemonState, Surroundings],
-    settings: Callable[[], Settings],
-) -> None:
-    from rotator.admin import AdminListener, AdminSite
+class Admin:
+    """At most one admin listener; while a configuration changes the next one beside it.
 
-    meter, state, around = known
-    site = AdminSite(settings, meter, around, reload=lambda: state.reload, beat=lambda: state.beat)
-    listener = AdminListener(admin.host, admin.port, site.routes, frozenset({"/healthz"}))
-    emit = assembly.emit
+    Implements `rotator.daemon.reload.Follower`.
 
-    def taken(error: TargetFailing) -> None:
-        emit("warning", "admin.waiting", reason=error.message, hint=error.hint)
+    Args:
+        settings: what is in force.
+        known: what it tells.
+    """
 
-    listener.start(lambda: emit("info", "admin.started", address=listener.url), taken)
-    stack.callback(listener.stop)
+    def __init__(
+        self, settings: Settings, emit: Emit, known: tuple[Meter, DaemonState, Surroundings]
+    ) -> None:
+        self._settings, self._emit, self._known = settings, emit, known
+        self._listener: AdminListener | None = None
+        self._next: tuple[Settings, AdminListener | None] | None = None
+
+    def start(self) -> None:
+        """Listen, if that is configured.
+
+        Raises:
+            ConfigError: an address that this host does not have, or may not use.
+        """
+        self._count()
+        self._listener = self._made(self._settings.admin)
+        if self._listener is not None:
+            self._begin(self._listener)
+
+    def prepare(self, settings: Settings) -> None:
+        """Take the address that another configuration names, beside the one in force.
+
+        Raises:
+            TargetFailing: another program has it.
+            ConfigError: an address that this host does not have, or may not use.
+        """
+        listener = self._listener
+        if _address(settings.admin) != _address(self._settings.admin):
+            listener = self._made(settings.admin)
+            if listener is not None:
+                self._bind(listener)
+        self._next = (settings, listener)
+
+    def commit(self) -> None:
+        """Go over to what was prepared; who is being answered at the old address is cut off."""
+        if self._next is None:
+            return
+        (self._settings, listener), before, self._next = self._next, self._listener, None
+        self._listener = listener
+        self._count()
+        if listener is before:
+            return
+        if before is not None:
+            before.stop()
+        if listener is not None:
+            self._begin(listener)
+
+    def abort(self) -> None:
+        """Let go of an address that was taken, and go on as before."""
+        if self._next is None:
+            return
+        (_, listener), self._next = self._next, None
+        if listener is not None and listener is not self._listener:
+            listener.stop()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+
+    def _count(self) -> None:
+        meter, _, _ = self._known
+        meter.limit((self._settings.admin or AdminSettings()).metrics_key_sets)
+
+    def _made(self, admin: AdminSettings | None) -> AdminListener | None:
+        if admin is None:
+            return None
+        from rotator.admin import AdminListener, AdminSite
+
+        meter, state, around = self._known
+        site = AdminSite(
+            lambda: self._settings,
+            meter,
+            around,
+            reload=lambda: state.reload,
+            beat=lambda: state.beat,
+        )
+        return AdminListener(admin.host, admin.port, site.routes, frozenset({"/healthz"}))
+
+    def _begin(self, listener: AdminListener) -> None:
+        emit = self._emit
+
+        def taken(error: TargetFailing) -> None:
+            emit("warning", "admin.waiting", reason=error.message, hint=error.hint)
+
+        listener.start(lambda: emit("info", "admin.started", address=listener.url), taken)
+
+    def _bind(self, listener: AdminListener) -> None:
+        try:
+            listener.bind()
+        except TargetFailing as error:
+            error.hint = (
+                f"{error.hint}; if it is this daemon itself, at another address of the same port, "
+                "only a restart can change that"
+            )
+            raise
+
+
+def _address(admin: AdminSettings | None) -> tuple[str, int] | None:
+    return None if admin is None else (admin.host, admin.port)

@@ -67,7 +67,7 @@ class Charges:
         self.lock = threading.RLock()
         self._all = {site.key_set: Charge(site, store_of(site.key_set)) for site in sites}
         self._parting: dict[str, Charge] = {}  # gone, but for the tick under way
-        self._ticking: dict[str, Charge] = {}  # asked for at each pass: not to be searched for among all
+        self._ticking: dict[str, Charge] = {}  # kept apart, for each pass of the loop asks for them
         self._leaving: list[tuple[set[str], Callable[[], None]]] = []
         self._agenda = Agenda()
         for key_set in self._all:

@@ -1,15 +1,16 @@
 """Going over to a changed configuration while the daemon runs: read, check, make ready, and only then swap.
 
-Whatever is wrong with it, the configuration in force stays in force, and what it opened stays open.
+Whatever is wrong with it, the configuration in force stays in force, and what it opened stays open. All but the
+swap is done beside the main loop: ten thousand files take seconds to read, and a server some time to start.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Final
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 from rotator.assemble import Assembly
 from rotator.daemon import voice
@@ -19,14 +20,38 @@ from rotator.daemon.lanes import Lanes
 from rotator.daemon.waker import Waker
 from rotator.daemon.watch import Change, Watch
 from rotator.errors import ConfigError, RotatorError
-from rotator.reconcile.site import Emit
+from rotator.reconcile.site import Emit, Site
 from rotator.service_manager import Notifier
 from rotator.settings import Settings
 
 Load = Callable[[], Settings]
 """Reads and checks the configuration; raises ConfigError."""
 
+Aside = Callable[[Callable[[], None]], None]
+"""Does something that may take long: `at_once`, or `in_a_thread`."""
+
 _SETTLE: Final = timedelta(seconds=1)  # until a file that is being written is looked at again
+_PARTING: Final = 1.0  # seconds that the end waits for a configuration that is being read
+
+
+class Follower(Protocol):
+    """Something beside the daemon that goes over to another configuration together with it."""
+
+    def prepare(self, settings: Settings) -> object:
+        """Make ready what another configuration asks for, beside what runs; `commit` or `abort` follows.
+
+        Raises:
+            RotatorError: it cannot be had; nothing was changed.
+        """
+        ...
+
+    def commit(self) -> None:
+        """Go over to what was prepared."""
+        ...
+
+    def abort(self) -> None:
+        """End what was prepared, if anything was, and go on as before."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +64,37 @@ class Parts:
     waker: Waker
     notifier: Notifier
     emit: Emit
+    followers: tuple[Follower, ...] = ()
+
+
+@dataclass(slots=True)
+class _Made:
+    """A configuration that was read and made ready, beside the one in force; or why it could not be.
+
+    Attributes:
+        asked: an operator asked for it, who is told of a refusal although it was said before.
+        mark: what the files looked like before they were read.
+        done: set at the end, by whichever thread came there.
+    """
+
+    asked: bool
+    mark: bytes
+    now: datetime
+    after: Assembly | None = None
+    url: str | None = None
+    sites: list[Site] = field(default_factory=list)
+    error: Exception | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+def at_once(job: Callable[[], None]) -> None:
+    """Do it here and now."""
+    job()
+
+
+def in_a_thread(job: Callable[[], None]) -> None:
+    """Do it in a thread that keeps no process from ending."""
+    threading.Thread(target=job, name="reload", daemon=True).start()
 
 
 class Reloader:
@@ -47,16 +103,20 @@ class Reloader:
     Args:
         assembly: what is in force at the start.
         load: reads the configuration anew.
+        aside: how that is done; the loop goes on meanwhile if it is in a thread.
     """
 
-    def __init__(self, assembly: Assembly, load: Load, watch: Watch, parts: Parts) -> None:
+    def __init__(
+        self, assembly: Assembly, load: Load, watch: Watch, parts: Parts, aside: Aside = at_once
+    ) -> None:
         self.assembly = assembly
-        self._load, self._watch, self._parts = load, watch, parts
+        self._load, self._watch, self._parts, self._aside = load, watch, parts, aside
         self._alive = [assembly]
         self._lock = threading.Lock()  # which assemblies are alive
         self._lanes = {name: name for name in assembly.settings.stores}
         self._count = 0
         self._look_at = assembly.clock.elapsed() + HEARTBEAT
+        self._making: _Made | None = None
 
     def lane_of(self, key_set: str) -> str:
         """Return which lane ticks a key set: one for each store, a new one when that was changed."""
@@ -64,9 +124,12 @@ class Reloader:
 
     def look(self) -> timedelta:
         """Reload if SIGHUP asked for it or a file changed; return after how long to look again."""
-        asked = self._parts.waker.take_reload()
         elapsed = self.assembly.clock.elapsed()
-        if asked:
+        if self._making is not None:
+            if not self._making.done.is_set():
+                return HEARTBEAT  # its end wakes the loop; who asks meanwhile is heard after it
+            self._finish(self._making)
+        if self._parts.waker.take_reload():
             self.reload(asked=True)
         elif elapsed >= self._look_at:
             change = self._watch.look()
@@ -77,66 +140,104 @@ class Reloader:
         return max(self._look_at - elapsed, timedelta(0))
 
     def reload(self, *, asked: bool = False) -> None:
-        """Read the configuration and go over to it, or say why not.
+        """Read the configuration and go over to it, or say why not; at a later look if it is read aside.
 
         Args:
             asked: by an operator, who is told of a refusal although it was said before.
         """
-        parts, state = self._parts, self._parts.daemon.state
-        parts.notifier.reloading()
-        mark, now = self._watch.mark(), self.assembly.clock.now()
+        self._parts.notifier.reloading()
+        made = _Made(asked, self._watch.mark(), self.assembly.clock.now())
+        self._making = made
         try:
-            changes = self._go_over(self._load())
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the one before stays
-            reason, hint = voice.reason_of(error)
-            if asked or reason != state.reload.error:
-                voice.refused(parts.emit, reason, hint)
-            state.reload = replace(
-                state.reload,
-                refusals=state.reload.refusals + 1,
-                error=reason,
-                hint=hint,
-                refused_at=now,
-            )
-            if not isinstance(error, RotatorError) or isinstance(error, ConfigError):
-                self._watch.accept(mark)  # else it may pass by itself, and is tried again
-            status = "configuration refused, the one before is in force"
-        else:
-            self._watch.accept(mark)
-            self._watch.follow(self.assembly.settings)
-            state.reload = replace(
-                state.reload, loaded_at=now, reloads=state.reload.reloads + 1, error="", hint=""
-            )
-            count = len(self.assembly.settings.key_sets)
-            voice.reloaded(parts.emit, count, changes)
-            status = voice.counted(count)
-        parts.notifier.ready(status)
+            self._aside(lambda: self._make(made))
+        except RuntimeError as error:  # there is no thread to be had
+            made.error = error
+            made.done.set()
+        if made.done.is_set():
+            self._finish(made)
 
     def close(self) -> None:
         """Close the stores of every configuration that was in force."""
+        made = self._making
+        if made is not None and made.done.wait(_PARTING) and made.after is not None:
+            self._drop(made.after)
         for assembly in list(self._alive):
             assembly.close()
 
-    def _go_over(self, settings: Settings) -> Mapping[str, list[str]]:
-        """Make another configuration ready and swap; return which key sets that makes a difference to."""
+    def _make(self, made: _Made) -> None:
+        """Read another configuration and make ready what it asks for; maybe in a thread."""
         before, parts = self.assembly, self._parts
-        after = before.successor(settings)
-        url = parts.edge.prepare(settings)
         try:
-            sites = list(after.sites(url))
-        except BaseException:
-            parts.edge.abort()
-            after.close(keeping=[before])
-            raise
-        changes = _compare(before.settings, settings, moved=url != parts.edge.url)
-        self._renew_lanes(before.settings, settings)
+            settings = self._load()
+            after = before.successor(settings)
+            try:
+                made.url = parts.edge.prepare(settings)
+                for follower in parts.followers:
+                    follower.prepare(settings)
+                made.sites = list(after.sites(made.url))
+            except BaseException:
+                self._drop(after)
+                raise
+            made.after = after
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the one before stays
+            made.error = error
+        finally:
+            made.done.set()
+            parts.waker.wake()
+
+    def _drop(self, after: Assembly) -> None:
+        """Let go of what was made ready and does not come into force."""
+        self._parts.edge.abort()
+        for follower in self._parts.followers:
+            follower.abort()
+        after.close(keeping=[self.assembly])
+
+    def _finish(self, made: _Made) -> None:
+        """Go over to what was made ready, or say why it was not."""
+        parts, state = self._parts, self._parts.daemon.state
+        self._making = None
+        changes: Mapping[str, list[str]] = {}
+        if made.after is not None:
+            try:
+                changes = self._go_over(made, made.after)
+            except Exception as error:  # noqa: BLE001 - a fault here must not end the rotation
+                made.error = error
+        if made.error is not None:
+            self._refuse(made, made.error)
+            parts.notifier.ready("configuration refused, the one before is in force")
+            return
+        self._watch.accept(made.mark)
+        self._watch.follow(self.assembly.settings)
+        state.reload = replace(
+            state.reload, loaded_at=made.now, reloads=state.reload.reloads + 1, error="", hint=""
+        )
+        count = len(self.assembly.settings.key_sets)
+        voice.reloaded(parts.emit, count, changes)
+        parts.notifier.ready(voice.counted(count))
+
+    def _refuse(self, made: _Made, error: Exception) -> None:
+        state = self._parts.daemon.state
+        reason, hint = voice.reason_of(error)
+        if made.asked or reason != state.reload.error:
+            voice.refused(self._parts.emit, reason, hint)
+        refusals = state.reload.refusals + 1
+        state.reload = replace(state.reload, refusals=refusals, error=reason, hint=hint)
+        if not isinstance(error, RotatorError) or isinstance(error, ConfigError):
+            self._watch.accept(made.mark)  # else it may pass by itself, and is tried again
+
+    def _go_over(self, made: _Made, after: Assembly) -> Mapping[str, list[str]]:
+        """Swap; return which key sets that makes a difference to."""
+        before, parts = self.assembly, self._parts
+        changes = _compare(before.settings, after.settings, moved=made.url != parts.edge.url)
+        self._renew_lanes(before.settings, after.settings)
         self.assembly = after
         with self._lock:
             self._alive.append(after)
         # The server first: a key set that is new there is looked at there.
-        parts.edge.commit()
+        for follower in (parts.edge, *parts.followers):
+            follower.commit()
         parts.daemon.replace(
-            sites, self.lane_of, changed=changes["changed"], done=lambda: self._release(before)
+            made.sites, self.lane_of, changed=changes["changed"], done=lambda: self._release(before)
         )
         parts.lanes.keep(set(self._lanes.values()))
         return changes

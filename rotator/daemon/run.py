@@ -12,7 +12,7 @@ from rotator.daemon.alarm import SchedulerAlarm
 from rotator.daemon.daemon import Daemon
 from rotator.daemon.edge import STOP, Edge
 from rotator.daemon.lanes import Lanes
-from rotator.daemon.reload import Load, Parts, Reloader
+from rotator.daemon.reload import Follower, Load, Parts, Reloader, in_a_thread
 from rotator.daemon.state import DaemonState, Observer
 from rotator.daemon.waker import Waker
 from rotator.daemon.watch import Watch
@@ -33,6 +33,7 @@ def run_daemon(
     notifier: Notifier | None = None,
     state: DaemonState | None = None,
     observer: Observer | None = None,
+    followers: tuple[Follower, ...] = (),
 ) -> int:
     """Rotate, and serve when `server:` is configured, until SIGTERM or SIGINT.
 
@@ -47,6 +48,7 @@ def run_daemon(
         notifier: speaks to the service manager; the one of this process's environment when left out.
         state: where others read how it goes.
         observer: told of every tick, if anybody is to be.
+        followers: what else goes over to another configuration.
 
     Returns:
         143 or 130 after SIGTERM or SIGINT; 0 when ended by the waker.
@@ -74,8 +76,8 @@ def run_daemon(
                 observer=observer,
             )
             daemon.state.server = edge.serving
-            parts = Parts(daemon, edge, lanes, waker, notifier, emit)
-            reloader = Reloader(assembly, load, watch, parts)
+            parts = Parts(daemon, edge, lanes, waker, notifier, emit, followers)
+            reloader = Reloader(assembly, load, watch, parts, in_a_thread)
             _say_started(assembly.settings, edge.url, emit, notifier)
             try:
                 daemon.run(Pulse(reloader, daemon, notifier))

@@ -86,7 +86,6 @@ class ReloadState:
         refusals: how many were refused.
         error: why the newest one was refused; empty while the newest configuration is the one in force.
         hint: what to do about that.
-        refused_at: when that was.
     """
 
     loaded_at: datetime
@@ -94,7 +93,6 @@ class ReloadState:
     refusals: int = 0
     error: str = ""
     hint: str = ""
-    refused_at: datetime | None = None
 
 
 class Observer(Protocol):

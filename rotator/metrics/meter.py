@@ -84,6 +84,10 @@ class Meter:
         self._jumps = 0
         self._jump_seconds: float | None = None
 
+    def limit(self, detailed: int) -> None:
+        """Have series of their own for another number of key sets from now on."""
+        self._limit = detailed
+
     def ticked(self, site: Site, outcome: Outcome) -> None:
         """Take what a tick that came to its end did."""
         before = self._key_sets.get(site.key_set)
