@@ -7,6 +7,7 @@ import json
 import logging
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep logs and trace in any case")
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no process is left behind
     home = Path(tempfile.mkdtemp(prefix="rotator-chaos-"))
     sys.stdout.write(f"CHAOS_SEED={given.seed}, {given.seconds:.0f} s, everything is in {home}\n")
     sys.stdout.flush()
