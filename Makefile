@@ -13,6 +13,9 @@ PYTHON ?=
 PYTEST ?=
 MODEL_STEPS ?= 1000000
 FUZZ_REQUESTS ?= 1000000
+CHAOS_SECONDS ?= 600
+# make chaos CHAOS_SEED=7 does what the run with that number did, as far as the machine allows.
+CHAOS_SEED ?=
 # make lock UPGRADE=--upgrade takes the newest releases; without it only what must change does.
 UPGRADE ?=
 UV := uv==0.13.9
@@ -120,6 +123,10 @@ model: $(VENV)/.installed  ## the model over the rehearsal world, MODEL_STEPS st
 .PHONY: fuzz
 fuzz: $(VENV)/.installed  ## hostile input against the server and the admin listener, FUZZ_REQUESTS requests (1,000,000) to each
 	ROTATOR_FUZZ_REQUESTS=$(FUZZ_REQUESTS) $(BIN)/python -P -m pytest --timeout 0 -rP tests/fuzz $(PYTEST)
+
+.PHONY: chaos
+chaos: $(VENV)/.installed servers  ## replicas on file, Vault and moto under kills, pauses and faults, CHAOS_SECONDS seconds (600)
+	$(BIN)/python -P -m tests.chaos --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
 .PHONY: lint
 lint: $(VENV)/.installed  ## ruff, its formatter, and the import arrows
