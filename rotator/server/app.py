@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from rotator.publication.headers import MEDIA_TYPE, PLAIN_JSON
 from rotator.publication.server import (
     DOCUMENT_HEADER,
     NO_DOCUMENT,
@@ -12,15 +13,7 @@ from rotator.publication.server import (
     public_file,
 )
 from rotator.server.discovery import Discovered
-from rotator.server.served import (
-    MEDIA_TYPE,
-    PLAIN_JSON,
-    Headers,
-    Page,
-    Report,
-    Served,
-    ServedTogether,
-)
+from rotator.server.served import Headers, Page, Report, Served, ServedTogether
 from rotator.server.site import HEALTH, READY, WELL_KNOWN, Site
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from rotator.server.served import PLAIN_JSON, Page, Served, render_page
+from rotator.publication.headers import PLAIN_JSON
+from rotator.server.served import Page, Served, render_page
 from rotator.server.site import Discovery
 
 

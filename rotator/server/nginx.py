@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rotator.errors import UsageError
-from rotator.server.served import MEDIA_TYPE, PLAIN_JSON, cache_control
+from rotator.publication.headers import MEDIA_TYPE, PLAIN_JSON, cache_control
 from rotator.server.site import WELL_KNOWN
 
 _HEAD = """\

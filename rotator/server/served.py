@@ -18,11 +18,9 @@ from typing import Final
 from rotator.atomic import read_regular
 from rotator.errors import StoreError
 from rotator.publication.combined import Combined, Published, combine
+from rotator.publication.headers import MEDIA_TYPE, PLAIN_JSON, cache_control
 from rotator.publication.sidecar import Sidecar, digest_of, parse_sidecar, sidecar_path
 from rotator.publication.whitelist import Refused, checked_jwks
-
-MEDIA_TYPE: Final = "application/jwk-set+json"  # RFC 7517 §8.5.2
-PLAIN_JSON: Final = "application/json"
 
 _READS: Final = 3  # as in FilePublication: a writer between two reads is no fault of the file
 _LOOK_EVERY: Final = (
@@ -72,12 +70,6 @@ def render_page(
     return Page(
         document.body, etag, [("content-type", media_type), length, *unmodified], unmodified
     )
-
-
-def cache_control(max_age: int, stale: int) -> str:
-    """Return how long, in seconds, a cache may use a JWKS, and go on with it while it cannot get another."""
-    fresh = f"public, max-age={max_age}"
-    return f"{fresh}, stale-while-revalidate={stale}, stale-if-error={stale}" if stale else fresh
 
 
 class Served:
