@@ -25,7 +25,7 @@ FORMAT: Final = "rotator.rotate/1"
     metavar="[=KID]",
     help="Replace the current key, or KID, once that is safe.",
 )
-@click.option("--ignore-windows", is_flag=True, hidden=True)  # `--now` names it where it matters
+@click.option("--ignore-windows", is_flag=True, help="With --now: wait for no change window.")
 @click.option(
     "--emergency", is_flag=True, help="The store leaked: revoke every key, make new ones."
 )
