@@ -49,6 +49,9 @@ class Output:
     def __init__(self, pipe: Any) -> None:
         self.lines: list[bytes] = []
         self._new = threading.Condition()
+        self._events: list[dict[str, Any]] = []
+        self._named: dict[str | None, list[dict[str, Any]]] = {}
+        self._parsed = 0
         self._thread = threading.Thread(target=self._read, args=(pipe,), daemon=True)
         self._thread.start()
 
@@ -62,11 +65,24 @@ class Output:
 
     def events(self) -> list[dict[str, Any]]:
         """The lines that are events."""
-        found = []
-        for line in list(self.lines):
+        with self._new:
+            self._parse()
+            return list(self._events)
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """The events of a name."""
+        with self._new:
+            self._parse()
+            return list(self._named.get(name, ()))
+
+    def _parse(self) -> None:
+        # Each line once: what waits for an event asks after every one of thousands.
+        for line in self.lines[self._parsed :]:
             with contextlib.suppress(ValueError):
-                found.append(json.loads(line))
-        return found
+                event = json.loads(line)
+                self._events.append(event)
+                self._named.setdefault(event.get("event"), []).append(event)
+        self._parsed = len(self.lines)
 
     def wait_for(self, true: Callable[[], bool], bound: float = BOUND) -> bool:
         """Wait until something holds; it is asked again after each line."""
@@ -96,11 +112,7 @@ class Daemon:
 
     def count(self, event: str, **fields: str) -> int:
         """How often an event was logged, with some of its fields."""
-        return sum(
-            1
-            for item in self.err.events()
-            if item.get("event") == event and fields.items() <= item.items()
-        )
+        return sum(fields.items() <= item.items() for item in self.err.named(event))
 
     def wait_for(self, event: str, times: int = 1, **fields: str) -> None:
         """Wait until an event was logged so often."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.bench import Bench
-from tests.cli.forge import Forge
+from tests.cli.forge import Forge, shared
 
 
 @pytest.fixture
@@ -24,9 +23,7 @@ def running(bench: Bench) -> Bench:
     return bench
 
 
-@pytest.fixture(scope="module")
-def forge() -> Iterator[Forge]:
+@pytest.fixture(scope="session")
+def forge() -> Forge:
     """Return what runs commands in forked processes."""
-    forge = Forge()
-    yield forge
-    forge.close()
+    return shared()

@@ -7,7 +7,9 @@ program: the calls of `os` are counted, failed or stopped from outside.
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import json
 import os
 import signal
@@ -16,11 +18,13 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from tests.cli.bench import Bench, Ran
-from tests.cli.script import Script
+from tests.cli.bench import Bench, Ran, environment
+from tests.cli.script import Script, move_clock
 
 _CHANGES: Final = ("mkdir", "rename", "replace", "unlink", "rmdir", "symlink", "link")
 """The calls with which a process changes what others see."""
@@ -31,7 +35,9 @@ class Forge(Script):
 
     Every method takes what happens to the process as keywords: `kill_after=N` kills it right after its
     Nth change of the file system, `stop_before=TEXT` stops it before it first makes or changes a file whose
-    path has that text, `fail=ERRNO` makes every write fail, `travel=ISO` moves its wall clock.
+    path has that text, `fail=ERRNO` makes every write fail, `travel=ISO` moves its wall clock,
+    `leap=True` lets its waiting move its clocks instead of taking time. `said` is what
+    it reads, `env` what its environment has beside that of this process.
     """
 
     def __init__(self) -> None:
@@ -44,6 +50,7 @@ class Forge(Script):
     def start(self, bench: Bench, *words: str, **meddling: Any) -> int:
         """Start one command; return its process id."""
         words = ("-c", str(bench.config), *words)
+        meddling["env"] = environment(meddling.get("env"))
         return int(self._ask(start=words, cwd=str(bench.path), **meddling)["pid"])
 
     def stopped(self, pid: int) -> bool:
@@ -54,6 +61,14 @@ class Forge(Script):
         """Wait for the end of a process."""
         answer = self._ask(wait=pid)
         return Ran(answer["code"], answer["out"], answer["err"])
+
+
+@cache
+def shared() -> Forge:
+    """Return the one of this test process, started at the first call and ended with it."""
+    forge = Forge()
+    atexit.register(forge.close)
+    return forge
 
 
 def ready(forge: Forge, path: Path, **more: Any) -> Bench:
@@ -118,18 +133,22 @@ def _import_everything() -> None:
             skipped = ("__main__", "rotator.testing", "rotator.daemon", "rotator.server")
             if not any(name in module.name for name in skipped):
                 importlib.import_module(module.name)
+    gc.freeze()  # a collection in a fork would copy every page it looks at
 
 
 def _fork(request: Mapping[str, Any]) -> tuple[int, tuple[Path, Path]]:
     files = [tempfile.mkstemp(prefix="rotator-test-") for _ in range(2)]
+    sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         code = 70
         try:
-            null = os.open(os.devnull, os.O_RDONLY)
-            for source, target in ((null, 0), (files[0][0], 1), (files[1][0], 2)):
+            said = _input(request.get("said", ""))
+            for source, target in ((said, 0), (files[0][0], 1), (files[1][0], 2)):
                 os.dup2(source, target)
             os.chdir(request["cwd"])
+            os.environ.clear()
+            os.environ.update(request["env"])
             code = _command(request)
         except BaseException:  # noqa: BLE001 - a fork must not go on as its parent
             os.write(2, traceback.format_exc().encode())
@@ -140,12 +159,24 @@ def _fork(request: Mapping[str, Any]) -> tuple[int, tuple[Path, Path]]:
     return pid, (Path(files[0][1]), Path(files[1][1]))
 
 
+def _input(said: str) -> int:
+    """Return a descriptor from which this text is read, and then the end."""
+    if not said:
+        return os.open(os.devnull, os.O_RDONLY)
+    reading, writing = os.pipe()
+    os.write(writing, said.encode())  # a pipe holds more than any test says
+    os.close(writing)
+    return reading
+
+
 def _command(request: Mapping[str, Any]) -> int:
     from rotator.cli import main
 
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     try:
+        if request.get("leap"):
+            move_clock(timedelta(0), leap=True)
         with _travelling(request.get("travel")):
             _meddle(request)
             main(request["start"])

@@ -1,4 +1,6 @@
-"""The test's side of a script that runs commands in forks of itself: one request and one answer per line."""
+"""A script that runs commands in forks of itself, one request and one answer per line: the test's side of it,
+and what is done to the clock of a fork.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from tests.cli.bench import BOUND, ROOT, environment
@@ -56,3 +60,37 @@ class Script:
             process.wait()
             raise AssertionError(f"no answer to {sorted(request)} within {BOUND} s, or it ended")
         return json.loads(answer)
+
+
+def move_clock(shift: timedelta, *, leap: bool) -> None:
+    """Move the clocks of this process.
+
+    Args:
+        shift: how far they are ahead.
+        leap: its waiting moves them on instead of taking time.
+    """
+    import rotator.cli.acting
+    from rotator.hostclock import HostClock
+
+    real: dict[str, Callable[[HostClock], Any]] = {
+        name: getattr(HostClock, name) for name in ("now", "elapsed")
+    }
+    moved = shift
+
+    def pause(duration: timedelta) -> None:
+        nonlocal moved
+        moved += duration
+
+    replace(
+        HostClock,
+        now=lambda clock: real["now"](clock) + moved,
+        elapsed=lambda clock: real["elapsed"](clock) + moved,
+    )
+    if leap:
+        replace(rotator.cli.acting, pause=pause)
+
+
+def replace(where: object, **what: object) -> None:
+    """Put something else in the place of members of a module or class, for the rest of this process."""
+    for name, value in what.items():
+        setattr(where, name, value)

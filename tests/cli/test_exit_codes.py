@@ -1,4 +1,4 @@
-"""Each exit code of `docs/exit-codes.md`, from the real command."""
+"""Each exit code of `docs/exit-codes.md`, from the real command, and each of them once from a new interpreter."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tests.cli.forge import Forge
 
 def test_0_done_and_0_waiting(bench: Bench) -> None:
     """The desired state is reached, or merely waited for."""
-    assert bench.run("rotate").code == 0
-    assert bench.run("rotate").code == 0
-    assert bench.run("status").code == 0
+    assert bench.run_from_nothing("rotate").code == 0
+    assert bench.run_from_nothing("rotate").code == 0
+    assert bench.run_from_nothing("status").code == 0
 
 
 def test_3_changed(bench: Bench) -> None:
     """Only --detailed-exitcode tells a change from none."""
-    assert bench.run("rotate", "--dry-run", "--detailed-exitcode").code == 3
-    assert bench.run("rotate", "--detailed-exitcode").code == 3
-    assert bench.run("rotate", "--detailed-exitcode").code == 0
+    assert bench.run_from_nothing("rotate", "--dry-run", "--detailed-exitcode").code == 3
+    assert bench.run_from_nothing("rotate", "--detailed-exitcode").code == 3
+    assert bench.run_from_nothing("rotate", "--detailed-exitcode").code == 0
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_65_corrupt(running: Bench) -> None:
 def test_65_missing(running: Bench) -> None:
     """A ring that is gone while its keys are published, and one that never was where it is needed."""
     running.ring.unlink()
-    assert running.run("rotate").code == 65
-    assert running.run("check").code == 65
-    assert running.run("jwks").code == 65
+    assert running.run_from_nothing("rotate").code == 65
+    assert running.run_from_nothing("check").code == 65
+    assert running.run_from_nothing("jwks").code == 65
 
 
 def test_69_store_down(running: Bench) -> None:
@@ -88,7 +88,7 @@ def test_69_store_down(running: Bench) -> None:
     document["stores"]["local"] = {"backend": "file", "path": "unmounted/store"}
     running.config.write_text(json.dumps(document))
     for command in ("rotate", "status", "check"):
-        ran = running.run(command)
+        ran = running.run_from_nothing(command)
         assert ran.code == 69, ran.err
     assert "mounted" in ran.words
 
@@ -97,29 +97,29 @@ def test_75_target_failing(running: Bench) -> None:
     """A target that cannot be written is temporary; the keys go on as they are."""
     deliveries = running.path / "signing"
     deliveries.rename(running.path / "gone")
-    ran = running.run("rotate")
+    ran = running.run_from_nothing("rotate")
     assert ran.code == 75
     assert str(deliveries) in ran.err
-    assert running.run("status", "--live").code == 75
-    assert running.run("check").code == 75
+    assert running.run_from_nothing("status", "--live").code == 75
+    assert running.run_from_nothing("check").code == 75
 
 
 def test_77_permission(running: Bench) -> None:
     """Something that others may read, or we may not: the hint is the command that mends it."""
     running.ring.chmod(0o644)
-    ran = running.run("rotate")
+    ran = running.run_from_nothing("rotate")
     assert ran.code == 77
     assert f"chmod 600 {running.ring}" in ran.words.replace("0600", "600")
     running.ring.chmod(0o600)
-    assert running.run("rotate").code == 0
+    assert running.run_from_nothing("rotate").code == 0
 
 
 def test_78_configuration(bench: Bench) -> None:
     """A configuration with a fault, and none at all."""
     bench.config.write_text("{")
-    assert bench.run("rotate").code == 78
+    assert bench.run_from_nothing("rotate").code == 78
     bench.config.unlink()
-    ran = bench.run("status")
+    ran = bench.run_from_nothing("status")
     assert ran.code == 78
     assert "rotator init" in ran.err
 
@@ -127,7 +127,7 @@ def test_78_configuration(bench: Bench) -> None:
 def test_78_nothing_to_look_at(tmp_path: Path) -> None:
     """The built-in server counts only for the daemon that runs it."""
     bench = Bench(tmp_path, key_set={"publish": []}, more={"server": {"listen": "127.0.0.1:0"}})
-    ran = bench.run("rotate")
+    ran = bench.run_from_nothing("rotate")
     assert ran.code == 78
     assert "publish" in ran.err
     assert "probes" in ran.err
@@ -237,11 +237,11 @@ def test_1_unexpected(bench: Bench, tmp_path: Path) -> None:
     document["stores"] = {"local": {"backend": "broken"}}
     bench.config.write_text(json.dumps(document))
     env = {"PYTHONPATH": str(plugin)}
-    ran = bench.run("rotate", env=env)
+    ran = bench.run_from_nothing("rotate", env=env)
     assert ran.code == 1
     assert "Traceback" not in ran.err
     assert len(ran.err.splitlines()) == 2
-    debug = bench.run("rotate", "--log-level", "debug", env=env)
+    debug = bench.run_from_nothing("rotate", "--log-level", "debug", env=env)
     assert debug.code == 1
     assert "broken.py" in debug.err
     assert "hunter2" not in ran.err

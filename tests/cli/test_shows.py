@@ -43,7 +43,7 @@ _PUBLISHED = {"active", "pending", "retiring"}
 
 def finish(forge: Forge, bench: Bench, killed: int) -> None:
     """Run `rotate` again after a kill: it finishes the work."""
-    again = forge.run(bench, "rotate")
+    again = forge.run(bench, "rotate", leap=True)
     assert again.code == 0, f"after change {killed}: {again.out} {again.err}"
     assert_sound(bench)
     later = (datetime.now(UTC) + timedelta(minutes=1, seconds=5)).isoformat()

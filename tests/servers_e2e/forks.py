@@ -17,11 +17,12 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from tests.cli.script import move_clock, replace
 from tests.servers_e2e.loud import make_libraries_loud
 from tests.servers_e2e.warm import Refusal
 
@@ -77,7 +78,7 @@ def _warm_botocore() -> None:
 
     real = botocore.loaders.JSONFileLoader().load_file
     known = functools.cache(real)
-    _replace(botocore.loaders.JSONFileLoader, load_file=lambda _loader, path: known(path))
+    replace(botocore.loaders.JSONFileLoader, load_file=lambda _loader, path: known(path))
     session = botocore.session.Session()
     session.set_credentials("warm", "warm")
     for service in ("secretsmanager", "sts"):
@@ -132,11 +133,11 @@ def _command(
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     _note_refusals(refusals)
-    _move_clock(timedelta(seconds=request["shift"]), leap=request["leap"])
+    move_clock(timedelta(seconds=request["shift"]), leap=request["leap"])
     if request["elsewhere"]:
         import rotator.calls
 
-        _replace(rotator.calls, _is_here=lambda _host, _port: False)
+        replace(rotator.calls, _is_here=lambda _host, _port: False)
     if request["loud"]:
         make_libraries_loud()
     if request["gate"]:
@@ -161,37 +162,10 @@ def _note_refusals(file: Path) -> None:
             opened.write(json.dumps(vars(found)) + "\n")
         real(console, error)
 
-    _replace(Console, refuse=refuse)
+    replace(Console, refuse=refuse)
 
 
 def _kind(error: object) -> str:
     """Return the class of `rotator.errors` that an error is of; a backend may have classes below it."""
     known = (kind for kind in type(error).__mro__ if kind.__module__ == "rotator.errors")
     return next(known, type(error)).__name__
-
-
-def _move_clock(shift: timedelta, *, leap: bool) -> None:
-    import rotator.cli.acting
-    from rotator.hostclock import HostClock
-
-    real: dict[str, Callable[[HostClock], Any]] = {
-        name: getattr(HostClock, name) for name in ("now", "elapsed")
-    }
-    moved = shift
-
-    def pause(duration: timedelta) -> None:
-        nonlocal moved
-        moved += duration
-
-    _replace(
-        HostClock,
-        now=lambda clock: real["now"](clock) + moved,
-        elapsed=lambda clock: real["elapsed"](clock) + moved,
-    )
-    if leap:
-        _replace(rotator.cli.acting, pause=pause)
-
-
-def _replace(where: object, **what: object) -> None:
-    for name, value in what.items():
-        setattr(where, name, value)
