@@ -17,6 +17,7 @@ from rotator.errors import (
 )
 from rotator.fence import still_time
 from rotator.inspection import SCRATCH, Exercisable, Finding, Inspectable, Report, Role, Scope
+from rotator.objects import Authenticating, Object, Objects, ObjectStore, Purged
 from rotator.secret import Secret
 from rotator.stores import (
     Backend,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCRATCH",
+    "Authenticating",
     "Backend",
     "BackendMissing",
     "Calls",
@@ -53,6 +55,10 @@ __all__ = [
     "Inspectable",
     "JustWritten",
     "MaterialStore",
+    "Object",
+    "ObjectStore",
+    "Objects",
+    "Purged",
     "RemoteSettings",
     "Report",
     "RingStore",

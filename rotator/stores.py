@@ -11,11 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, NewType, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, NewType, Protocol, runtime_checkable
 
 from rotator.errors import BackendMissing
 from rotator.observed import Answered, DocumentKind
 from rotator.secret import Secret
+
+if TYPE_CHECKING:
+    from rotator.objects import Objects, Purged
 
 __all__ = [
     "Backend",
@@ -122,7 +125,8 @@ class Document:
 
     `body` may hold key material and is left out of the repr. `key_set` and `revision` are None for a
     document that `rotator` did not write. `token` names this very version for a conditional write.
-    `max_age` and `stale` (both whole seconds) are the cache lifetimes to serve a JWKS with.
+    `max_age` and `stale` (both whole seconds) are the cache lifetimes to serve a JWKS with; `revoked` are the
+    kids that it may no longer have because they were revoked: caches ought to forget a document with one of them.
     """
 
     body: bytes = field(repr=False)
@@ -131,6 +135,7 @@ class Document:
     token: VersionToken | None = None
     max_age: int | None = None
     stale: int | None = None
+    revoked: frozenset[str] = frozenset()
 
 
 class DocumentStore(Protocol):
@@ -196,13 +201,14 @@ class Backend:
     `settings` returns the pydantic model of the store's options, so that naming a backend imports no
     pydantic; `open` takes an instance of that model, and imports the SDK only then. `example` is what
     `rotator init` writes for such a store: commented YAML of its options, without indentation; `@ROOT@` in
-    it stands for the directory of local files.
+    it stands for the directory of local files. `objects` is the object storage beside it, where there is one.
     """
 
     name: str
     settings: Callable[[], type[Any]]
     open: Callable[[Any], Store]
     example: str = ""
+    objects: Objects | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +259,11 @@ class Target(Protocol):
         """
         ...
 
-    def write(self, document: Document, *, replacing: VersionToken | None) -> None:
+    def write(self, document: Document, *, replacing: VersionToken | None) -> Purged | None:
         """Replace what is there if it is still what `replacing` names (None: if nothing is there).
+
+        Returns:
+            What became of caches that had to be told; None where there was none to tell.
 
         Raises:
             Conflict: it is something else by now, or carries a higher revision; nothing was written.
