@@ -58,6 +58,7 @@ class Promise:
         excepted: kids of revoked keys: their tokens need not verify.
         early: kids that an operator's word made active before their time, and when that would have come:
             verifiers that go by what was published before need not know them.
+        exact: places of which it is known when signers left them, so that no `signer_lag` is allowed for.
         broken: called with a sentence; raises unless told otherwise.
     """
 
@@ -66,6 +67,7 @@ class Promise:
         self.reality = reality
         self.excepted: set[str] = set()
         self.early: dict[str, datetime] = {}
+        self.exact: set[str] = set()
         self.shown: list[Shown] = []
         self.used: list[Used] = []
         self.checks = 0
@@ -109,7 +111,8 @@ class Promise:
         The signer's clock may be ahead and the verifier's behind, together by `clock_skew`.
         """
         end = use.until or self.true.now
-        last = end if use.until is None else end + self.reality["signer_lag"].at(end)
+        lag = use.until is not None and use.target not in self.exact
+        last = end + self.reality["signer_lag"].at(end) if lag else end
         expires = self.reality["token_ttl"].latest_end(use.since, last)
         return expires + self.reality["leeway"].at(expires) + self.reality["clock_skew"].at(expires)
 

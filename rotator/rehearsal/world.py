@@ -9,12 +9,13 @@ from typing import Any
 
 from rotator.documents import read_json
 from rotator.errors import RotatorError
-from rotator.jwks import render_jwks
 from rotator.observed import DocumentKind
 from rotator.plan import next_deadline
 from rotator.policy import ZERO, RotationPolicy
 from rotator.reconcile.site import Outcome, Site
 from rotator.rehearsal.clocks import Host, HostClock, TrueTime
+from rotator.rehearsal.followers import Follower
+from rotator.rehearsal.issuers import Issuer, MemoryCheck
 from rotator.rehearsal.pauses import Crash, Gate, Work
 from rotator.rehearsal.promise import Promise
 from rotator.rehearsal.reality import Reality
@@ -29,11 +30,12 @@ MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A configuration as one process has it: a policy and the names of targets and probes."""
+    """A configuration as one process has it: a policy and the names of targets, probes and issuers."""
 
     policy: RotationPolicy
     targets: tuple[str, ...]
     probes: tuple[str, ...] = ()
+    signers: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -81,6 +83,8 @@ class Process:
         probes = [MemoryTarget(places[name], self.gate, writable=False) for name in settings.probes]
         self.site.policy = settings.policy
         self.site.targets = (*writers, *probes)
+        asked = [self.world.issuers[name] for name in settings.signers]
+        self.site.signers = tuple(MemoryCheck(item, self.gate, self.world.keys) for item in asked)
 
     def run(self, act: Callable[[Site], Any], *, crash_at: int | None = None) -> Any:
         """Do something to its end, or until it dies at a passage; errors of the program are returned."""
@@ -119,14 +123,6 @@ class Process:
         self.restart()
 
 
-@dataclass(slots=True)
-class Follower:
-    """A server elsewhere (`rotator serve`): it reads the ring anew within each `resync`, and serves it."""
-
-    place: Place
-    due: datetime | None = None
-
-
 class World:
     """Everything there is around one key set.
 
@@ -153,6 +149,7 @@ class World:
         self.store.saved = self._saved
         self.places: dict[str, Place] = {}
         self.followers: list[Follower] = []
+        self.issuers: dict[str, Issuer] = {}
         self.processes: list[Process] = []
         self.events: list[tuple[datetime, str, dict[str, Any]]] = []
 
@@ -191,6 +188,13 @@ class World:
         self.followers.append(follower)
         return follower
 
+    def issuer(self, source: Place, *, lag: timedelta, every: timedelta) -> Issuer:
+        """Make a signer that reads a delivery and can be asked for a token."""
+        place = self.place(f"issuer-{len(self.issuers)}", DocumentKind.SIGNING)
+        self.promise.exact.add(place.name)
+        self.issuers[place.name] = issuer = Issuer(place, source, lag, every)
+        return issuer
+
     def process(self, name: str, settings: Settings, *, offset: timedelta = ZERO) -> Process:
         """Start a process on a host of its own."""
         process = Process(name, self, Host(name, self.true, offset), settings)
@@ -200,8 +204,11 @@ class World:
     def advance(self, duration: timedelta) -> None:
         """Let time pass; servers elsewhere read the ring when their time comes."""
         end = self.true.now + max(duration, ZERO)
+        readers: tuple[Follower | Issuer, ...] = (*self.followers, *self.issuers.values())
         while True:
-            due = [item.due for item in self.followers if item.due and item.due <= end]
+            for issuer in self.issuers.values():
+                issuer.notice(self.true.now)
+            due = [item.due for item in readers if item.due and item.due <= end]
             if not due:
                 break
             self.true.now = max(self.true.now, min(due))
@@ -279,18 +286,10 @@ class World:
 
     def _follow(self) -> None:
         for follower in self.followers:
-            if follower.due is None or follower.due > self.true.now:
-                continue
-            follower.due = None
-            if self.ring.published:
+            if follower.due is not None and follower.due <= self.true.now:
+                follower.due = None
                 # It is set up with the others: no server goes on sending what all have lowered.
                 policies = [process.settings.policy for process in self.processes]
-                follower.place.put(
-                    Document(
-                        render_jwks(self.ring),
-                        self.key_set,
-                        self.ring.revision,
-                        max_age=int(min(p.jwks_max_age for p in policies).total_seconds()),
-                        stale=int(min(p.jwks_stale for p in policies).total_seconds()),
-                    )
-                )
+                follower.read(self.ring, policies)
+        for issuer in self.issuers.values():
+            issuer.read(self.true.now)

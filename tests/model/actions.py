@@ -166,6 +166,10 @@ def a_quiet_time(scene: Scene, rng: random.Random) -> None:
         forget(scene, name)
     began, policy = world.now, scene.wanted.policy
     slack = policy.resync + 2 * scene.skew + seconds(1)
+    lags = {name: issuer.lag for name, issuer in world.issuers.items()}
+    for issuer in world.issuers.values():
+        issuer.lag, slack = ZERO, slack + issuer.every
+        issuer.begin_anew()
     longest = world.ring.in_force(policy).propagation_wait
     damaged = {key.kid for key in world.ring.published} & world.watch.sabotaged
     for _ in range(rng.choice((3, 10, 40))):
@@ -186,6 +190,8 @@ def a_quiet_time(scene: Scene, rng: random.Random) -> None:
         )
         if late:
             world.promise.broken("; ".join(late))
+    for name, lag in lags.items():
+        world.issuers[name].lag = lag
 
 
 def forget(scene: Scene, name: str) -> None:

@@ -10,7 +10,6 @@ from rotator.observed import DocumentKind
 from rotator.policy import PROTECTIVE, ZERO, Standby, broken_clauses
 from rotator.reconcile.tick import tick
 from rotator.rehearsal.reality import REAL
-from rotator.rehearsal.world import Settings
 from tests.model.scene import Scene, loose, make_room, seconds, some_home, tight
 
 
@@ -83,7 +82,20 @@ def removes_place(scene: Scene, rng: random.Random) -> None:
         place.changed = lambda _place: None
     left = tuple(name for name in scene.wanted.targets if name != place.name)
     probes = tuple(name for name in scene.wanted.probes if name != place.name)
-    scene.wanted = Settings(scene.wanted.policy, left, probes)
+    scene.wanted = replace(scene.wanted, targets=left, probes=probes)
+    other = next((item for item in scene.places(DocumentKind.SIGNING)), None)
+    for issuer in scene.world.issuers.values():
+        if issuer.source is place and other is not None:
+            issuer.source = other
+
+
+def a_signer_stays(scene: Scene, rng: random.Random) -> None:
+    """A signer that is asked for tokens goes on with its key whatever is delivered, or follows again."""
+    for issuer in scene.world.issuers.values():
+        if rng.random() < 0.6:
+            issuer.stays = True
+        else:
+            issuer.begin_anew()
 
 
 def a_cdn_keeps_longer(scene: Scene, rng: random.Random) -> None:

@@ -22,6 +22,7 @@ from tests.model import stories_of_keys as keys
 from tests.model import stories_of_stores as stores
 from tests.model import stories_of_time as time
 from tests.model import stories_of_writers as writers
+from tests.model.defects_of_signers import SIGNERS
 from tests.model.defects_of_stores import STORES
 from tests.model.incidents import INCIDENTS
 from tests.model.patches import Defect, floor_without, instead
@@ -29,6 +30,7 @@ from tests.model.patches import Defect, floor_without, instead
 DEFECTS: tuple[Defect, ...] = (
     *INCIDENTS,
     *STORES,
+    *SIGNERS,
     Defect(
         "dates set once",
         "rule 1",
@@ -282,17 +284,5 @@ DEFECTS: tuple[Defect, ...] = (
         "kid",
         instead(steps, "begin_creation", faulty.spare_kept),
         stores.a_creation_whose_answer_was_lost,
-    ),
-    Defect(
-        "what cannot be destroyed ends all rotation",
-        "promise: the other half",
-        instead(steps, "_stuck", lambda *_: None),
-        stores.a_store_that_lets_nobody_destroy,
-    ),
-    Defect(
-        "what was seen is lost when there is no place for a new key",
-        "promise: the other half",
-        instead(steps, "_stuck", lambda *_: None),
-        stores.slots_that_run_out,
     ),
 )

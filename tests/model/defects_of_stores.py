@@ -163,4 +163,19 @@ MIRRORS: tuple[Defect, ...] = (
     ),
 )
 
-STORES = (*EMERGENCIES, *SWALLOWING, *MIRRORS, *LABELS, *NUMBERS, *VOIDS)
+REFUSALS: tuple[Defect, ...] = (
+    Defect(
+        "what cannot be destroyed ends all rotation",
+        "promise: the other half",
+        instead(steps, "_stuck", lambda *_: None),
+        stores.a_store_that_lets_nobody_destroy,
+    ),
+    Defect(
+        "what was seen is lost when there is no place for a new key",
+        "promise: the other half",
+        instead(steps, "_stuck", lambda *_: None),
+        stores.slots_that_run_out,
+    ),
+)
+
+STORES = (*EMERGENCIES, *SWALLOWING, *MIRRORS, *LABELS, *NUMBERS, *VOIDS, *REFUSALS)

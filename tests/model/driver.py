@@ -34,6 +34,7 @@ WEIGHTS: dict[str, float] = {
     "adds_place": 1,
     "removes_place": 1,
     "a_cdn_keeps_longer": 1,
+    "a_signer_stays": 2,
     "clocks_are_set": 1,
     "a_quiet_time": 1,
     "holds": 1,

@@ -129,12 +129,23 @@ def make_scene(seed: int) -> Scene:
         probes = tuple(name for name in names if name.startswith("jwks") and rng.random() < 0.5)
         if rng.random() < 0.4:
             world.follower("elsewhere")
-    settings = Settings(policy, tuple(names), probes)
+    signers = some_issuers(rng, world, policy)
+    settings = Settings(policy, tuple(names), probes, signers)
     for number in range(rng.choice((1, 2, 2, 3))):
         half = policy.clock_skew / 2
         offset = rng.choice((-half, half, half * rng.uniform(-1, 1)))
         world.process(f"p{number}", settings, offset=offset)
     return Scene(world, settings, kinds, policy.clock_skew)
+
+
+def some_issuers(rng: random.Random, world: World, policy: RotationPolicy) -> tuple[str, ...]:
+    """Make an issuer that is asked for tokens, or none; return its name."""
+    sources = [place for place in world.places.values() if place.kind is DocumentKind.SIGNING]
+    if rng.random() < 0.6:
+        return ()
+    lag = policy.signer_lag * rng.choice((0, 0.5, 1))
+    issuer = world.issuer(rng.choice(sources), lag=lag, every=policy.resync * rng.choice((0.5, 1)))
+    return (issuer.place.name,)
 
 
 def some_home(rng: random.Random, world: World) -> AnyStore | None:

@@ -159,6 +159,7 @@ def stage(
     follower: bool = False,
     probe: bool = False,
     kind: str = "",
+    asked_every: timedelta | None = None,
 ) -> Stage:
     """Build a stage.
 
@@ -167,6 +168,7 @@ def stage(
         conditional: whether places compare before they write.
         follower: a server elsewhere that nobody looks at.
         probe: the first publication is looked at through a CDN, too.
+        asked_every: an issuer reads the first signing target `signer_lag` late, and is asked for tokens.
         kind: of the secrets manager; that of `over` when it is not said.
     """
     policy = tight_policy() if policy is None else policy
@@ -185,7 +187,11 @@ def stage(
     if probe:
         announcing[0].true = world.true
         probes = (announcing[0].name,)
-    settings = Settings(policy, tuple(p.name for p in (*announcing, *places)), probes)
+    signers: tuple[str, ...] = ()
+    if asked_every is not None:
+        issuer = world.issuer(places[0], lag=policy.signer_lag, every=asked_every)
+        signers = (issuer.place.name,)
+    settings = Settings(policy, tuple(p.name for p in (*announcing, *places)), probes, signers)
     half = policy.clock_skew / 2
     slow = world.process("slow", settings, offset=-half)
     fast = world.process("fast", settings, offset=half)

@@ -6,7 +6,13 @@ import inspect
 from collections.abc import Callable
 from types import ModuleType
 
-from tests.model import stories_of_keys, stories_of_stores, stories_of_time, stories_of_writers
+from tests.model import (
+    stories_of_keys,
+    stories_of_signers,
+    stories_of_stores,
+    stories_of_time,
+    stories_of_writers,
+)
 
 Story = Callable[[], None]
 
@@ -26,5 +32,6 @@ STORIES: dict[str, Story] = {
     **_told_in(stories_of_writers),
     **_told_in(stories_of_keys),
     **_told_in(stories_of_stores),
+    **_told_in(stories_of_signers),
 }
 """Every story by its name."""
