@@ -40,8 +40,10 @@ def differences(ring: KeyRing, policy: RotationPolicy) -> dict[str, str]:
     """Return which protective durations in force differ from the configured ones, in words."""
     found = {}
     for name, item in ring.protection.items():
+        if name not in PROTECTIVE:  # observed at a probe, or of a version that is not ours
+            continue
         configured = _configured(policy, name)
-        if name == "observed_cache" or configured is None or item.value == configured:
+        if configured is None or item.value == configured:
             continue
         until = f" until {item.lowered_at:%Y-%m-%d %H:%M:%S}Z" if item.lowered_at else ""
         found[name] = (

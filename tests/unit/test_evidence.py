@@ -11,6 +11,7 @@ import pytest
 from rotator.algorithms import kind_of
 from rotator.evidence import absorb, differences, stamp
 from rotator.observed import DocumentKind, Observed, Sighting
+from rotator.plan import next_deadline
 from rotator.policy import ZERO, RotationPolicy
 from rotator.ring import Entry, Key, KeyRing, Order, Phase, Protected
 
@@ -279,6 +280,15 @@ def test_a_configuration_that_differs_says_so() -> None:
     (said,) = differences(ring, POLICY).values()
     assert said == "configured 1h, in force 2h until 2030-06-01 02:00:00Z"
     assert differences(KeyRing("orders"), POLICY) == {}
+
+
+def test_a_duration_of_a_newer_version_is_kept_and_not_compared() -> None:
+    """Its program guards it; ours, beside it during an upgrade, has no such word in its configuration."""
+    ring = KeyRing("orders", 3, protection={"of_tomorrow": Protected(2 * HOUR, HOUR, NOW)})
+    assert differences(ring, POLICY) == {}
+    after = look(ring, {ONE: jwks("now")})
+    assert after.protection["of_tomorrow"] == ring.protection["of_tomorrow"]
+    next_deadline(ring, POLICY)
 
 
 def test_no_date_is_before_the_latest_in_the_ring() -> None:
