@@ -44,6 +44,7 @@ class Child:
         site: what it serves.
         words: its arguments.
         listener: the number of the listening socket, which it inherits.
+        files: further descriptors that it inherits.
         generation: which of the parent's wishes it fulfils.
         news: called from another thread when it serves, and when it ended.
 
@@ -57,6 +58,7 @@ class Child:
         words: list[str],
         *,
         listener: int,
+        files: tuple[int, ...] = (),
         generation: int,
         news: Callable[[], None],
     ) -> None:
@@ -75,7 +77,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**scrubbed(os.environ), **_ALLOCATOR},
-            pass_fds=(listener,),
+            pass_fds=(listener, *files),
             start_new_session=True,  # Ctrl-C and the terminal are the parent's
         )
         threading.Thread(target=self._attend, name="server-child", daemon=True).start()

@@ -81,11 +81,23 @@ def granian_server(app: App, terms: Terms) -> Server:
             # Never pipeline_flush: what follows a request in one packet and is none (a stray CRLF is
             # enough) then takes the answer of the request before it along (tests/fuzz).
         ),
-        ssl_cert=terms.cert_file,
-        ssl_key=terms.key_file,
+        ssl_cert=_as_it_is(terms.cert_file),
+        ssl_key=_as_it_is(terms.key_file),
         ssl_protocol_min=SSLProtocols.tls12,
         log_enabled=False,
     )
+
+
+class _AsItIs(type(Path())):  # type: ignore[misc]
+    """A path that granian does not resolve: what lies in memory has a name only below `/proc/self/fd`."""
+
+    def resolve(self, strict: bool = False) -> Path:  # noqa: ARG002 - pathlib's signature
+        """Return this."""
+        return self
+
+
+def _as_it_is(path: Path | None) -> Path | None:
+    return None if path is None else _AsItIs(path)
 
 
 def _drop_who_does_not_read(listener: int) -> None:

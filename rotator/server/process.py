@@ -71,6 +71,7 @@ class ServerProcess:
         self._next: Child | None = None  # the one that is being started
         self._children: set[Child] = set()  # all that have not ended, those that leave included
         self._generation = 0  # of what is to be served
+        self._certificate = TlsWatch(None)
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
         self._stopping = threading.Event()
@@ -114,13 +115,12 @@ class ServerProcess:
             timeout: seconds to wait; the child goes on being started in the background after them.
 
         Raises:
-            TargetFailing, ConfigError: see `bind` and `Tls.check`; nothing was started.
+            TargetFailing, ConfigError: see `bind` and `Tls.read`; nothing was started.
             StoreUnavailable: the child did not serve in time, or ended at once.
         """
         if self._thread is not None:
             return
-        if self._options.tls is not None:
-            self._options.tls.check()
+        self._certificate = TlsWatch(self._options.tls)
         self._socket = self._listen()
         self._stopping.clear()
         self._thread = threading.Thread(target=self._supervise, name="server", daemon=True)
@@ -184,7 +184,6 @@ class ServerProcess:
         return listener
 
     def _supervise(self) -> None:
-        certificate = TlsWatch(self._options.tls)
         judged = monotonic()
         while not self._stopping.is_set():
             self._notice()
@@ -192,7 +191,7 @@ class ServerProcess:
             if now - judged >= self._options.pulse:
                 judged = now
                 self._judge()
-                self._look_at_certificate(certificate)
+                self._look_at_certificate()
             self._spawn_if_due()
             until = judged + self._options.pulse
             if self._wants_another() and self._next is None:
@@ -242,13 +241,15 @@ class ServerProcess:
                 return
             self._spawned_at = monotonic()
             try:
-                self._next = Child(
-                    self._site,
-                    self._words(),
-                    listener=self._socket.fileno(),
-                    generation=self._generation,
-                    news=self._news.set,
-                )
+                with self._certificate.handed_down() as (words, files):
+                    self._next = Child(
+                        self._site,
+                        [*self._words(), *words],
+                        listener=self._socket.fileno(),
+                        files=files,
+                        generation=self._generation,
+                        news=self._news.set,
+                    )
                 self._children.add(self._next)
             except OSError as error:
                 logger().error("server.died", reason=f"cannot be started: {error.strerror}")
@@ -259,8 +260,6 @@ class ServerProcess:
         words = ["--connections", str(options.connections), "--pulse", str(options.pulse)]
         if self._host.startswith(UNIX):
             words.append("--unix")
-        if options.tls is not None:
-            words += ["--cert", str(options.tls.cert_file), "--key", str(options.tls.key_file)]
         return words
 
     def _judge(self) -> None:
@@ -277,9 +276,9 @@ class ServerProcess:
         except (OSError, HTTPException, StoreUnavailable):
             return False
 
-    def _look_at_certificate(self, certificate: TlsWatch) -> None:
+    def _look_at_certificate(self) -> None:
         try:
-            if certificate.changed():
+            if self._certificate.changed():
                 logger().info("server.certificate_changed")
                 with self._lock:
                     self._generation += 1
