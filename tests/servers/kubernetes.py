@@ -41,7 +41,11 @@ class KubernetesServer:
         self._etcd, self._peer = free_port(), free_port()
         self._stores = self._launch_etcd(programs["etcd"])
         self._key = self._private_key()
-        self._process = self._launch(programs["kube-apiserver"])
+        try:
+            self._process = self._launch(programs["kube-apiserver"])
+        except BaseException:
+            self._stores.kill()
+            raise
 
     @property
     def url(self) -> str:
@@ -202,7 +206,9 @@ class KubernetesServer:
 
         made = generate_private_key(SECP256R1())
         path = self.scratch / "accounts.key"
-        path.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        path.write_bytes(
+            made.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        )
         path.chmod(0o600)
         return path
 
