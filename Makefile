@@ -110,7 +110,7 @@ nginx:
 
 .PHONY: unit
 unit: $(VENV)/.installed  ## pytest alone, packaging included
-	$(BIN)/python -P -m pytest -n 3 --dist loadgroup $(PYTEST)
+	$(BIN)/python -P -m pytest -n 3 $(PYTEST)
 
 .PHONY: package-test
 package-test: $(VENV)/.installed  ## build wheel and sdist and try the wheel in an environment of its own

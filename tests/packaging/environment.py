@@ -63,7 +63,10 @@ def environment(venv: Path, built: Built) -> Installed:
     """Make an environment with the runtime lock and the wheel."""
     must(sys.executable, "-m", "venv", "--without-pip", venv)
     made = Installed(venv / "bin")
-    made.pip("install", "--require-hashes", "-r", ROOT / "requirements" / "runtime.txt")
+    # What is imported is compiled then; to compile all of it here takes longer than to install it.
+    made.pip(
+        "install", "--no-compile", "--require-hashes", "-r", ROOT / "requirements" / "runtime.txt"
+    )
     made.pip("install", "--no-index", "--no-deps", built.wheel)
     return made
 

@@ -36,8 +36,6 @@ key_sets:
     publish: [{to: file, path: jwks.json}]
 """
 
-pytestmark = pytest.mark.xdist_group("packaging")
-
 
 def sources() -> dict[str, str]:
     """The files of the example by their path."""

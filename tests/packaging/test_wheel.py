@@ -22,9 +22,6 @@ EXTRAS = {"aiohttp", "boto3", "botocore", "conjur_api", "hvac"}
 
 NOTHING_CHANGED, SOMETHING_CHANGED = 0, 3
 
-# The environment is made once: every test of this folder belongs on one worker.
-pytestmark = pytest.mark.xdist_group("packaging")
-
 
 @pytest.fixture
 def settled(installed: Installed, tmp_path: Path) -> Path:
