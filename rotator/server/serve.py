@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,41 @@ Source = Callable[[], Document | None]
 """Loads the rendered JWKS of one key set with its revision and cache lifetimes; None when there is none."""
 
 _AT_A_TIME: Final = 8  # one slow store must not hold up the key sets of another
+_STOP: Final = 5.0  # seconds for the requests under way at an address that is left
+
+
+def _nothing() -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Another:
+    """What to serve from now on.
+
+    Attributes:
+        server: the one that serves already, or another, which was started.
+        site, sources, resync: as for `serve`.
+        done: called when nothing of what was before is in use any more.
+    """
+
+    server: ServerProcess
+    site: Site
+    sources: Mapping[str, Source]
+    resync: timedelta
+    done: Callable[[], None] = field(default=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How `serve` learns that it is to serve something else.
+
+    Attributes:
+        news: set by whoever has news, and at the end too.
+        take: returns what to serve from now on, None to go on as before.
+    """
+
+    news: threading.Event
+    take: Callable[[], Another | None]
 
 
 def serve(
@@ -37,6 +73,7 @@ def serve(
     resync: timedelta,
     stop: threading.Event | None = None,
     started: Callable[[ServerProcess], None] | None = None,
+    changes: Changes | None = None,
 ) -> None:
     """Serve the JWKS of some key sets until SIGTERM or SIGINT, and keep them up to date.
 
@@ -49,28 +86,54 @@ def serve(
         resync: how often each source is read again, jittered downwards by up to a tenth.
         stop: set by a signal, or by anybody; a new one when left out.
         started: called with the server once it serves.
+        changes: how it learns that it is to serve something else; never when left out.
 
     Raises:
         TargetFailing, ConfigError, StoreUnavailable: the server did not start.
     """
     stop = stop or threading.Event()
-    site.public_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    keepers = [_Keeper(site, key_set, source) for key_set, source in sources.items()]
+    changes = changes or Changes(stop, lambda: None)
+    now = Another(server, site, sources, resync)
     with _until_signalled(stop), ThreadPoolExecutor(_AT_A_TIME, "resync") as pool:
-        _resync(pool, keepers)
+        keepers = _resync(pool, _keepers(now))
         try:
             server.start()
             if started is not None:
                 started(server)
-            while not stop.wait(resync.total_seconds() * random.uniform(0.9, 1.0)):  # noqa: S311 - jitter
-                _resync(pool, keepers)
+            while not stop.is_set():
+                changes.news.wait(now.resync.total_seconds() * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
+                if stop.is_set():
+                    break
+                if changes.news is not stop:
+                    changes.news.clear()
+                if (another := changes.take()) is not None:
+                    before, now = now, another
+                    keepers = _resync(pool, _keepers(now))
+                    _go_over(before, now)
+                else:
+                    _resync(pool, keepers)
         finally:
-            server.stop()
+            now.server.stop()
 
 
-def _resync(pool: ThreadPoolExecutor, keepers: list[_Keeper]) -> None:
+def _go_over(before: Another, now: Another) -> None:
+    """Change the server over, once what it serves lies there."""
+    if now.server is not before.server:
+        before.server.stop(_STOP)
+    elif now.site != before.site:
+        now.server.replace_site(now.site)
+    now.done()
+
+
+def _keepers(now: Another) -> list[_Keeper]:
+    now.site.public_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return [_Keeper(now.site, key_set, source) for key_set, source in now.sources.items()]
+
+
+def _resync(pool: ThreadPoolExecutor, keepers: list[_Keeper]) -> list[_Keeper]:
     for _ in pool.map(_Keeper.refresh, keepers):
         pass
+    return keepers
 
 
 class _Keeper:

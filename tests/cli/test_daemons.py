@@ -132,6 +132,47 @@ def test_serve_follows_the_ring_without_material(tmp_path: Path) -> None:
         assert one.get("/web/jwks.json").status == 200
 
 
+def test_serve_goes_over_to_another_configuration(tmp_path: Path) -> None:
+    """At SIGHUP: another key set, then another address; a bad one is refused, and what was served stays."""
+    bench = serving(tmp_path)
+    bench.good("rotate")
+    configured = json.loads(bench.config.read_bytes())
+
+    def reload(said: str) -> dict[str, Any]:
+        bench.config.write_text(json.dumps(configured))
+        one.process.send_signal(signal.SIGHUP)
+        return one.event(said)
+
+    with daemon(bench, "serve") as one:
+        configured["key_sets"]["api"] = configured["key_sets"]["web"] | {
+            "default": False,
+            "deliver": [{"to": "files", "path": str(tmp_path / "signing-api")}],
+            "publish": [{"to": "file", "path": str(tmp_path / "api.json")}],
+        }
+        assert reload("config.reloaded")["key_sets"] == 2
+        assert (
+            one.event("server.started")["address"] == one.url
+        )  # another child, at the same address
+        bench.good("rotate", "api")
+        said = one.event("jwks.published")
+        assert (said["key_set"], said["to"]) == ("api", "server")
+        assert one.get("/api/jwks.json").status == 200
+        configured["state_dir"] = "elsewhere"
+        assert "state_dir" in reload("config.refused")["reason"]
+        del configured["state_dir"]
+        listen, configured["server"]["listen"] = configured["server"]["listen"], "192.0.2.1:0"
+        assert "192.0.2.1" in reload("config.refused")["reason"]
+        assert one.get("/web/jwks.json").status == 200
+        del configured["key_sets"]["api"]
+        configured["server"] = {"listen": listen, "connections": 100}
+        before = one.url
+        one.url = reload("server.started")["address"]
+        one.event("server.stopped")
+        assert before != one.url
+        assert one.get("/web/jwks.json").status == 200
+        assert one.get("/api/jwks.json").status == 404
+
+
 def test_serve_without_a_server(bench: Bench) -> None:
     """There is nothing to serve at: a fault of configuration, with the line to add."""
     ran = bench.run("serve")
