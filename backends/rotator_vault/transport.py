@@ -21,7 +21,11 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 if TYPE_CHECKING:
+    from urllib3.connection import HTTPConnection as _Connection
+
     from rotator_vault.settings import VaultSettings
+else:
+    _Connection = object  # mixed into urllib3's connections
 
 _LIMIT: Final = 8 << 20
 """How many bytes an answer may have; a KV secret is below one MiB."""
@@ -107,10 +111,9 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Reader(sock, until))
 
 
-class _Deadline:
+class _Deadline(_Connection):
     """What both kinds of connection add: each request has one deadline for its whole answer."""
 
-    timeout: Any
     response_class: Any
 
     def getresponse(self) -> Any:
@@ -118,7 +121,7 @@ class _Deadline:
         patience = self.timeout if isinstance(self.timeout, (int, float)) else 60.0
         until = time.monotonic() + patience
         self.response_class = functools.partial(_Response, until=until)
-        return super().getresponse()  # type: ignore[misc]  # mixed into a connection
+        return super().getresponse()
 
 
 class _Plain(_Deadline, HTTPConnection):

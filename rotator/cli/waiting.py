@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rotator.cli.progress import Progress
@@ -52,12 +53,12 @@ class Waiting:
                 self._pass(
                     self._next(outcome),
                     progress,
-                    lambda now, step=outcome.step: in_words(step, now),  # type: ignore[misc]
+                    partial(in_words, outcome.step),
                 )
                 try:
                     later = settle(self.site, pause, self.told)
                 except StoreUnavailable as error:
-                    self._pass(self._resync, progress, lambda _now, said=error: said.message)  # type: ignore[misc]
+                    self._pass(self._resync, progress, partial(_always, error.message))
                     continue
                 found = replace(
                     later,
@@ -95,3 +96,7 @@ class Waiting:
         while (left := end - clock.elapsed()) > timedelta(0):
             progress.say(words(clock.now()))
             pause(min(left, _SLICE))
+
+
+def _always(words: str, _now: datetime) -> str:
+    return words

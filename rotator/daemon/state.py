@@ -125,7 +125,6 @@ class DaemonState:
     def __init__(self, now: datetime) -> None:
         self._lock = threading.Lock()
         self._key_sets: dict[str, KeySetState] = {}
-        self.started_at = now
         self.beat: float | None = None
         """`time.monotonic()` when the main loop last came round; None before it first did."""
         self.server: Callable[[], tuple[bool, int] | None] = _no_server

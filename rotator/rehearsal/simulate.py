@@ -20,6 +20,7 @@ from rotator.reconcile.site import Outcome
 from rotator.reconcile.tick import tick
 from rotator.rehearsal.clocks import START, Host
 from rotator.rehearsal.pauses import Crash
+from rotator.rehearsal.places import Place
 from rotator.rehearsal.simulate_cast import ELSEWHERE, Cast, Named, Replica
 from rotator.rehearsal.simulate_record import Record
 from rotator.rehearsal.simulate_tally import Tally
@@ -159,9 +160,9 @@ class Rehearsal:
             self._clocks()
         self.epoch += 1
 
-    def _changed(self, judged: Callable[..., None], place: object) -> None:
+    def _changed(self, judged: Callable[[Place], None], place: Place) -> None:
         judged(place)
-        self.record.place_changed(place)  # type: ignore[arg-type]
+        self.record.place_changed(place)
         self.epoch += 1
 
     def _next(self) -> datetime:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from rotator.policy import ZERO, RotationPolicy
 from rotator.rehearsal.clocks import START
@@ -123,7 +123,8 @@ def experiments(policy: RotationPolicy) -> Iterator[Experiment]:
     sound = replace(policy, grace=None, propagation=policy.propagation_floor)
     yield Experiment("", ZERO, ZERO, sound)
     for name, floor in (("propagation", policy.propagation_floor), ("grace", policy.grace_floor)):
-        halved = literal(replace(policy, **{name: floor / 2}))  # type: ignore[arg-type]
+        half: dict[str, Any] = {name: floor / 2}
+        halved = literal(replace(policy, **half))
         yield Experiment(name, floor, floor / 2, halved)
     names = ["verifier_cache", "signer_lag", "token_ttl", "leeway"]
     if not policy.kind.symmetric:
@@ -133,7 +134,8 @@ def experiments(policy: RotationPolicy) -> Iterator[Experiment]:
         instead = value / 2 if name == "token_ttl" else ZERO
         if value == instead:
             continue
-        told = replace(policy, **{name: instead}, grace=None, propagation=ZERO)  # type: ignore[arg-type]
+        less: dict[str, Any] = {name: instead, "grace": None, "propagation": ZERO}
+        told = replace(policy, **less)
         yield Experiment(name, value, instead, replace(told, propagation=told.propagation_floor))
 
 

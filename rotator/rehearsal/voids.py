@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from rotator.errors import Conflict, StoreCorrupt, StoreUnavailable
@@ -144,7 +145,7 @@ class VoidWay(Way):
         done = False
         while not done:
             nonce = self.nonce()
-            done = self.step(lambda nonce=nonce: self._write_over(name, kid, nonce))  # type: ignore[misc]
+            done = self.step(partial(self._write_over, name, kid, nonce))
 
     def _write_over(self, name: str, kid: str, nonce: str) -> bool:
         """Write over a variable once, and return whether this kid's material is gone."""

@@ -25,8 +25,6 @@ from rotator.rehearsal.walls import KINDS, AnyStore, Fault, MemoryTarget, Place
 from rotator.ring import KeyRing, Phase
 from rotator.stores import Document
 
-MILLISECOND = timedelta(milliseconds=1)
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
