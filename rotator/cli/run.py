@@ -14,6 +14,8 @@ from rotator.cli.session import Session
 from rotator.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rotator.assemble import Assembly
+    from rotator.notify.desk import Desk
     from rotator.settings import Settings
 
 
@@ -31,6 +33,7 @@ def run(options: dict[str, Any], metrics_file: Path | None) -> int:
     from rotator.cli.session import load
     from rotator.cli.watching import watched
     from rotator.daemon import run_daemon
+    from rotator.daemon.observers import Observers
     from rotator.shard import only
 
     # Until the daemon listens to it: what it would read again is only being read.
@@ -50,13 +53,30 @@ def run(options: dict[str, Any], metrics_file: Path | None) -> int:
 
         assembly.emit = emit
         with watched(assembly, metrics_file) as seen:
+            desk = _desk(assembly)
+            seen.observer.told = desk.figures
             return run_daemon(
                 assembly,
                 read,
                 state=seen.state,
-                observer=seen.observer,
+                observer=Observers(seen.observer, desk),
                 followers=(seen.admin,),
+                desk=desk,
             )
+
+
+def _desk(assembly: Assembly) -> Desk:
+    """Return what tells receivers; a reload may bring the first one."""
+    from rotator.daemon.lanes import Lanes
+    from rotator.notify.configured import desk_of
+
+    return desk_of(
+        assembly.settings,
+        assembly.store,
+        workers=Lanes(fast=2, slow=1),
+        clock=assembly.clock,
+        emit=assembly.emit,
+    )
 
 
 def _make_state_dir(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from rotator.settings import AdminSettings, Settings
 
 if TYPE_CHECKING:
     from rotator.admin import AdminListener
-    from rotator.daemon.state import DaemonState, Observer
+    from rotator.daemon.state import DaemonState
     from rotator.metrics import Meter
     from rotator.metrics.surroundings import Surroundings
     from rotator.reconcile.site import Emit
@@ -25,7 +25,7 @@ class Watched:
     """What `run_daemon` is given to be seen through: who is told, and what follows the configuration."""
 
     state: DaemonState
-    observer: Observer
+    observer: Meter
     admin: Admin
 
 

@@ -20,6 +20,8 @@ from rotator.daemon.lanes import Lanes
 from rotator.daemon.waker import Waker
 from rotator.daemon.watch import Change, Watch
 from rotator.errors import ConfigError, RotatorError
+from rotator.notify.configured import reconfigure
+from rotator.notify.desk import Desk
 from rotator.reconcile.site import Emit, Site
 from rotator.service_manager import Notifier
 from rotator.settings import Settings
@@ -65,6 +67,7 @@ class Parts:
     notifier: Notifier
     emit: Emit
     followers: tuple[Follower, ...] = ()
+    desk: Desk | None = None
 
 
 @dataclass(slots=True)
@@ -240,6 +243,8 @@ class Reloader:
             made.sites, self.lane_of, changed=changes["changed"], done=lambda: self._release(before)
         )
         parts.lanes.keep(set(self._lanes.values()))
+        if parts.desk is not None:
+            reconfigure(parts.desk, after.settings, after.store, parts.emit)
         return changes
 
     def _renew_lanes(self, before: Settings, after: Settings) -> None:

@@ -16,6 +16,7 @@ from rotator.daemon.reload import Follower, Load, Parts, Reloader, in_a_thread
 from rotator.daemon.state import DaemonState, Observer
 from rotator.daemon.waker import Waker
 from rotator.daemon.watch import Watch
+from rotator.notify.desk import Desk
 from rotator.reconcile.site import Emit
 from rotator.server.site import WELL_KNOWN
 from rotator.service_manager import Notifier
@@ -34,6 +35,7 @@ def run_daemon(
     state: DaemonState | None = None,
     observer: Observer | None = None,
     followers: tuple[Follower, ...] = (),
+    desk: Desk | None = None,
 ) -> int:
     """Rotate, and serve when `server:` is configured, until SIGTERM or SIGINT.
 
@@ -49,6 +51,7 @@ def run_daemon(
         state: where others read how it goes.
         observer: told of every tick, if anybody is to be.
         followers: what else goes over to another configuration.
+        desk: tells receivers what happens, and is an observer; closed at the end.
 
     Returns:
         143 or 130 after SIGTERM or SIGINT; 0 when ended by the waker.
@@ -76,7 +79,7 @@ def run_daemon(
                 observer=observer,
             )
             daemon.state.server = edge.serving
-            parts = Parts(daemon, edge, lanes, waker, notifier, emit, followers)
+            parts = Parts(daemon, edge, lanes, waker, notifier, emit, followers, desk)
             reloader = Reloader(assembly, load, watch, parts, in_a_thread)
             _say_started(assembly.settings, edge.url, emit, notifier)
             try:
@@ -87,7 +90,10 @@ def run_daemon(
                 alarm.close()
                 timeout = reloader.assembly.settings.shutdown_timeout.total_seconds()
                 farewell = STOP if edge.url is not None else 0.0
+                until = time.monotonic() + timeout - farewell
                 _drain(daemon, waker, max(timeout - farewell, 0.0))
+                if desk is not None:
+                    desk.close(0.0 if waker.impatient else max(until - time.monotonic(), 0.0))
                 reloader.close()
         finally:
             edge.stop(0.0 if waker.impatient else STOP)

@@ -66,6 +66,7 @@ class _Collector:
         yield from _keys(reading.detailed)
         yield from _targets(reading.detailed)
         yield from _counted(reading)
+        yield from _told(reading)
 
 
 def _gauge(name: str, text: str, labels: Iterable[str] = ()) -> Any:
@@ -252,6 +253,24 @@ def _counted(reading: Reading) -> Iterator[Metric]:
     yield jumps
     text = "By how much it was set the last time; negative when it was set back."
     yield _one("clock_jump_seconds", text, reading.jump_seconds)
+
+
+def _told(reading: Reading) -> Iterator[Metric]:
+    """Yield what there is once for each receiver of notifications."""
+    sent = _counter(
+        "notifications", "Tries to tell a receiver of an event.", ("receiver", "outcome")
+    )
+    text = "Events that a receiver has not confirmed yet."
+    pending = _gauge("notifications_pending", text, ("receiver",))
+    text = "How long ago the oldest of them happened; 0 when there is none."
+    oldest = _gauge("notifications_oldest_seconds", text, ("receiver",))
+    for item in reading.told:
+        for outcome, count in item.outcomes.items():
+            sent.add_metric((item.name, outcome), count)
+        pending.add_metric((item.name,), item.pending)
+        age = 0.0 if item.oldest is None else reading.now - item.oldest.timestamp()
+        oldest.add_metric((item.name,), max(age, 0.0))
+    yield from (sent, pending, oldest)
 
 
 def _durations(found: dict[tuple[str, str], Durations]) -> Metric:

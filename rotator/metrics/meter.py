@@ -14,6 +14,7 @@ from typing import Any, Final
 from rotator.calls import on_call
 from rotator.errors import RotatorError
 from rotator.metrics.figures import KeySetFigures, taken
+from rotator.notify.post import ReceiverFigures
 from rotator.reconcile.site import Emit, Outcome, Site
 from rotator.step import Do
 
@@ -59,6 +60,7 @@ class Reading:
     call_seconds: dict[tuple[str, str], Durations]
     jumps: int
     jump_seconds: float | None
+    told: tuple[ReceiverFigures, ...] = ()
 
 
 class Meter:
@@ -83,6 +85,8 @@ class Meter:
         self._call_seconds: dict[tuple[str, str], Durations] = {}
         self._jumps = 0
         self._jump_seconds: float | None = None
+        self.told: Callable[[], tuple[ReceiverFigures, ...]] = tuple
+        """Asked for the receivers of notifications."""
 
     def limit(self, detailed: int) -> None:
         """Have series of their own for another number of key sets from now on."""
@@ -157,7 +161,7 @@ class Meter:
 
     def read(self) -> Reading:
         """Return everything as of now."""
-        now = self._now().timestamp()
+        now, told = self._now().timestamp(), self.told()
         with self._lock:
             key_sets = tuple(self._key_sets.values())
             return Reading(
@@ -176,6 +180,7 @@ class Meter:
                 },
                 jumps=self._jumps,
                 jump_seconds=self._jump_seconds,
+                told=told,
             )
 
 

@@ -163,12 +163,20 @@ class Unread:
     skipped: int | None = 0
 
 
-def unread(key_set: str, history: Sequence[Entry], cursor: str | None, since: datetime) -> Unread:
+def unread(
+    key_set: str,
+    history: Sequence[Entry],
+    cursor: str | None,
+    since: datetime,
+    *,
+    moved_lately: bool = False,
+) -> Unread:
     """Return the lines of a history after a cursor.
 
     Args:
         cursor: the id of the last line that was confirmed, None when none ever was.
         since: where such a receiver begins: with the first line that is not older.
+        moved_lately: somebody who saw a later ring than this one may have moved the cursor.
     """
     lines = numbered(key_set, tuple(history))
     if not lines:
@@ -182,6 +190,8 @@ def unread(key_set: str, history: Sequence[Entry], cursor: str | None, since: da
     missing = lines[0].number - 1 - number_of(cursor)
     if missing >= 0:  # the line before those that are left, or an earlier one
         return Unread(lines, f"{lines[0].number - 1}.", missing)
+    if moved_lately and number_of(cursor) > lines[-1].number:
+        return Unread((), cursor)
     # Not these lines' ring: a backup was put back, or a first run followed a lost ring.
     restored = [n for n, line in enumerate(lines) if line.event == _RESTORED]
     found = _after(lines, restored[-1] if restored else 0)

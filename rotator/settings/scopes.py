@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Final
 
 from rotator.documents import document_name
 from rotator.inspection import SCRATCH, Scope
 from rotator.settings.result import Settings
 from rotator.stores import DocumentKind
+
+NOTIFY: Final = "notify"
+"""The document beside a ring that says what receivers of notifications have confirmed; there is no key in it."""
 
 
 def scopes_of(settings: Settings, store: str, key_sets: Collection[str] = ()) -> tuple[Scope, ...]:
@@ -17,6 +21,11 @@ def scopes_of(settings: Settings, store: str, key_sets: Collection[str] = ()) ->
         key_sets: which key sets count; all when empty. One that has nothing in the store has no scope.
     """
     return tuple(_scopes(settings, store, key_sets or settings.key_sets))
+
+
+def notify_document(key_set: str) -> str:
+    """Return what the delivery state of a key set's notifications is called, in the store of its ring."""
+    return f"{key_set}/{NOTIFY}"
 
 
 def stores_of(settings: Settings, key_sets: Collection[str]) -> tuple[str, ...]:
@@ -47,4 +56,6 @@ def _scopes(settings: Settings, store: str, key_sets: Collection[str]) -> Iterat
         ring = item.store == store
         if ring or kinds:
             documents = tuple(document_name(name, kind) for kind in kinds)
+            if ring and settings.told(name):
+                documents += (notify_document(name),)
             yield Scope(name, item.policy.max_keys, ring=ring, documents=documents)
