@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from rotator.stores import DocumentStore, ServerTime, VersionToken
+from rotator.errors import BackendMissing
+from rotator.stores import DocumentStore, ServerTime, VersionToken, find_backend
 
-__all__ = ["Authenticating", "Object", "ObjectStore", "Objects", "Purged"]
+__all__ = ["Authenticating", "Object", "ObjectStore", "Objects", "Purged", "find_objects"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,21 @@ class Objects:
 
     settings: Callable[[], type[Any]]
     open: Callable[[Any], ObjectStore]
+
+
+def find_objects(backend: str) -> Objects:
+    """Return the object storage of an installed backend.
+
+    Raises:
+        BackendMissing: no such backend is installed, or it is a release that has none.
+    """
+    found = find_backend(backend).objects
+    if found is None:
+        raise BackendMissing(
+            f"the installed backend {backend!r} has no object storage",
+            hint="install the one of this release: pip install --upgrade 'jwks-rotator[all]'",
+        )
+    return found
 
 
 @runtime_checkable

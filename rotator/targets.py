@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from rotator.objects import ObjectStore
 from rotator.settings.result import StoreSettings
 from rotator.settings.targets import (
+    AuthenticatorSettings,
     DeliverSettings,
     DocumentSettings,
+    ObjectSettings,
     PublishSettings,
     TargetSettings,
 )
@@ -25,15 +28,19 @@ _WHERE: Final = ("address", "address_env", "url", "endpoint_url", "region", "acc
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """How the targets of one key set get at stores.
+    """How the targets of one key set get at stores and buckets.
 
     Attributes:
         open: opens a store by its name, or returns it once it is open.
         elsewhere: tells whether a store is another way than the ring's own (DESIGN §3, rule 4).
+        bucket: opens the bucket of a publication, or returns it once it is open.
+        apart: tells whether a bucket is another way than the ring's own store.
     """
 
     open: Callable[[str], Store]
     elsewhere: Callable[[str], bool]
+    bucket: Callable[[ObjectSettings], ObjectStore]
+    apart: Callable[[ObjectSettings], bool]
 
 
 def open_target(item: TargetSettings, key_set: str, stores: Stores) -> Target:
@@ -42,12 +49,16 @@ def open_target(item: TargetSettings, key_set: str, stores: Stores) -> Target:
         return _store_document(item, key_set, stores)
     if isinstance(item, DeliverSettings):
         return _files(item, key_set)
+    if isinstance(item, ObjectSettings):
+        return _object(item, key_set, stores)
+    if isinstance(item, AuthenticatorSettings):
+        return _authenticator(item, key_set, stores)
     return _file(item, key_set)
 
 
 def is_far(item: TargetSettings, store: str) -> bool:
     """Tell whether a look at a target may take long: it is neither on this host nor in the ring's store."""
-    if isinstance(item, DocumentSettings):
+    if isinstance(item, (DocumentSettings, AuthenticatorSettings)):
         return item.store != store
     return not isinstance(item, (DeliverSettings, PublishSettings))
 
@@ -63,6 +74,12 @@ def is_elsewhere(ring: StoreSettings, other: StoreSettings) -> bool:
         [getattr(store.options, name, None) for name in _WHERE] for store in (ring, other)
     )
     return here != there
+
+
+def is_apart(ring: StoreSettings, bucket: ObjectSettings) -> bool:
+    """Tell whether a bucket is another way than the ring's own store (rule 4): not on one test server."""
+    here, there = (getattr(one.options, "endpoint_url", None) for one in (ring, bucket))
+    return here is None or here != there
 
 
 def _store_document(item: DocumentSettings, key_set: str, stores: Stores) -> Target:
@@ -88,3 +105,30 @@ def _file(item: PublishSettings, key_set: str) -> Target:
 
     mode = 0o644 if item.mode is None else item.mode
     return FilePublication(item.path, key_set, mode)
+
+
+def _object(item: ObjectSettings, key_set: str, stores: Stores) -> Target:
+    from rotator.publication.headers import MEDIA_TYPE, PLAIN_JSON
+    from rotator.publication.objects import ObjectPublication
+
+    return ObjectPublication(
+        partial(stores.bucket, item),
+        item.address,
+        item.key,
+        key_set,
+        media_type=PLAIN_JSON if item.plain_json else MEDIA_TYPE,
+        independent=stores.apart(item),
+    )
+
+
+def _authenticator(item: AuthenticatorSettings, key_set: str, stores: Stores) -> Target:
+    from rotator.publication.jwt_authenticator import AuthenticatorPublication
+
+    return AuthenticatorPublication(
+        partial(stores.open, item.store),
+        item.store,
+        key_set,
+        item.address,
+        item.service,
+        independent=stores.elsewhere(item.store),
+    )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rotator.plugin import Backend, BackendMissing, Store
+from rotator.plugin import Backend, BackendMissing, Objects, ObjectStore, Store
 
 if TYPE_CHECKING:
+    from rotator_aws.object_settings import ObjectSettings
     from rotator_aws.settings import AwsSettings
 
 __all__ = ["backend"]
@@ -26,19 +27,36 @@ def _open(settings: AwsSettings) -> Store:
     try:
         from rotator_aws.store import AwsStore
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0].startswith("rotator"):
-            raise
-        raise BackendMissing(
-            "the AWS SDK is not installed", hint="pip install 'jwks-rotator[aws]'"
-        ) from error
-
+        raise _missing(error) from error
     return AwsStore(settings)
+
+
+def _object_settings() -> type[ObjectSettings]:
+    from rotator_aws.object_settings import ObjectSettings
+
+    return ObjectSettings
+
+
+def _open_bucket(settings: ObjectSettings) -> ObjectStore:
+    try:
+        from rotator_aws.objects import Bucket
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return Bucket(settings)
+
+
+def _missing(error: ModuleNotFoundError) -> Exception:
+    """Return the error to raise for a module that is not there; one of ours is a fault of this program."""
+    if (error.name or "").partition(".")[0].startswith("rotator"):
+        return error
+    return BackendMissing("the AWS SDK is not installed", hint="pip install 'jwks-rotator[aws]'")
 
 
 backend = Backend(
     name="aws",
     settings=_settings,
     open=_open,
+    objects=Objects(_object_settings, _open_bucket),
     example="""\
 # Credentials come from the default chain: environment, profile, web identity, container, instance.
 region: eu-central-1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import botocore.exceptions as sdk  # noqa: TID253  # see above
 from botocore import xform_name  # noqa: TID253
@@ -26,11 +26,19 @@ from rotator_aws.failures import (
     unreadable,
 )
 from rotator_aws.login import Login
-from rotator_aws.settings import AwsSettings
+from rotator_aws.settings import AwsSettings, LoginSettings
 
 _T = TypeVar("_T")
-_WRITES: Final = frozenset({"CreateSecret", "PutSecretValue", "UpdateSecretVersionStage"})
-_NAMES: Final = {"secretsmanager": "AWS Secrets Manager", "sts": "AWS STS", "iam": "AWS IAM"}
+_S = TypeVar("_S", bound=LoginSettings)
+_WRITES: Final = frozenset(
+    {"CreateSecret", "PutSecretValue", "UpdateSecretVersionStage", "PutObject"}
+)
+_NAMES: Final = {
+    "secretsmanager": "AWS Secrets Manager",
+    "sts": "AWS STS",
+    "iam": "AWS IAM",
+    "cloudfront": "Amazon CloudFront",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +49,28 @@ class Answer:
     server_time: ServerTime | None
 
 
-class Client:
+class ServiceClient(Generic[_S]):
     """Asks AWS. Threads share it; nothing is connected or read before the first call.
 
     Args:
-        settings: the options of the store.
+        settings: the options of the store, or of the bucket.
+        service: the service that it is for.
+        what: what is asked, in messages; the service unless told otherwise.
+        more: what else the clients of that service are made with (`botocore.config.Config`).
     """
 
-    def __init__(self, settings: AwsSettings) -> None:
+    def __init__(
+        self,
+        settings: _S,
+        service: str = "secretsmanager",
+        *,
+        what: str = "",
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
         self.settings = settings
-        self.place = f"{_NAMES['secretsmanager']} in {settings.region}"
+        self._service = service
+        self._more = more
+        self.place = f"{what or _NAMES[service]} in {settings.region}"
         if settings.endpoint_url:
             self.place += f" at {settings.endpoint_url.rstrip('/')}"
         self.calls = Calls(
@@ -72,7 +92,7 @@ class Client:
         *,
         needs: str = "",
         expect: Collection[str] = (),
-        service: str = "secretsmanager",
+        service: str = "",
         **parameters: Any,
     ) -> Answer:
         """Make one call and return its answer.
@@ -82,17 +102,16 @@ class Client:
             resource: what it is about, for messages and the log.
             needs: a field that every answer of AWS to it has.
             expect: codes that the caller deals with.
+            service: another service than that of this client.
 
         Raises:
             Refused: AWS refused with one of those codes.
             StoreUnavailable, StoreDenied, ConfigError: everything else; never an exception of the SDK. Also
                 when the write window of this tick has passed (`still_time`): nothing was sent.
         """
-        asked = Asked(
-            self.place if service == "secretsmanager" else _NAMES[service],
-            f"{service}:{operation}",
-            resource,
-        )
+        named = _NAMES[service] if service else self.place
+        service = service or self._service
+        asked = Asked(named, f"{service}:{operation}", resource)
         if operation in _WRITES:
             still_time()
         with self.calls.logged(f"{operation} {resource}".rstrip(), None):
@@ -129,7 +148,7 @@ class Client:
         except sdk.ClientError as error:
             code = code_of(error)
             if code in call.expect:
-                return Refused(code)
+                return Refused(code, error.response)
             meant = refused(error, call.asked)
             return _LoginRefused(meant) if code in LOGIN else meant
         except sdk.BotoCoreError as error:
@@ -151,7 +170,7 @@ class Client:
             if self._login is not None:
                 return self._login, False
             try:
-                self._login = Login(self.settings)
+                self._login = Login(self.settings, self._service, self._more)
             except sdk.BotoCoreError as error:
                 return unanswered(error, Asked(self.place, "log in", "")), True
             return self._login, True
@@ -175,6 +194,10 @@ class Client:
             login, self._login, self._clients = self._login, None, {}
         if login is not None:
             login.transport.close()
+
+
+class Client(ServiceClient[AwsSettings]):
+    """The calls of one store: of AWS Secrets Manager, and of what logs in to it."""
 
 
 @dataclass(frozen=True, slots=True)

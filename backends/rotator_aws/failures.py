@@ -71,11 +71,12 @@ _NO_LOGIN: Final = (
 
 
 class Refused(Exception):
-    """An answer that the caller expects and knows what to do with: its code."""
+    """An answer that the caller expects and knows what to do with: its code, and all of it."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, answer: Mapping[str, Any] | None = None) -> None:
         super().__init__(code)
         self.code = code
+        self.answer = answer or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def refused(error: sdk.ClientError, asked: Asked) -> RotatorError:
             "in a region: see what writes so often, or raise the quota",
             lasting=True,
         )
-    if code in _KEY:
+    if code in _KEY or code.startswith("KMS."):
         return StoreDenied(
             f"{asked.place} cannot use the KMS key of {asked.resource} ({code})",
             hint="enable the key, and allow this identity kms:Decrypt and kms:GenerateDataKey with it",

@@ -9,6 +9,7 @@ from rotator.plugin import Finding, Report, RotatorError, Scope, ServerTime, Sto
 from rotator_aws.client import Client
 from rotator_aws.names import MATERIAL, RING
 from rotator_aws.policy import MATERIAL_ACTIONS, REPLICA_ACTIONS, RING_ACTIONS, partition
+from rotator_aws.simulation import UNKNOWN, denied, identity, principal_of
 from rotator_aws.values import Scheduled, Values
 
 _SHOWN: Final = 20
@@ -54,16 +55,8 @@ class Inspection:
         return Report(self._client.place, (*findings, *self._advice()), self._said)
 
     def _identity(self) -> Finding:
-        answer = self._client.call("GetCallerIdentity", "", needs="Arn", service="sts")
-        arn, self._account = str(answer.fields["Arn"]), str(answer.fields.get("Account", ""))
-        self._said = answer.server_time
-        self._principal = _principal(arn)
-        wanted = self._settings.account_id
-        if wanted not in (None, self._account):
-            raise StoreDenied(
-                f"the identity is {arn}, of another account than account_id {wanted}",
-                hint="log in to that account, or mend account_id",
-            )
+        arn, self._account, self._said = identity(self._client)
+        self._principal = principal_of(arn)
         return Finding("ok", f"is {arn}")
 
     def _of(self, scope: Scope) -> Iterator[Finding]:
@@ -163,33 +156,15 @@ class Inspection:
         )
         asked = [f"secretsmanager:{action}" for action in actions]
         try:
-            answer = self._client.call(
-                "SimulatePrincipalPolicy",
-                self._principal,
-                needs="EvaluationResults",
-                service="iam",
-                PolicySourceArn=self._principal,
-                ActionNames=asked,
-                ResourceArns=[arn],
-            )
+            refused = denied(self._client, self._principal, asked, arn)
         except RotatorError:
             self._simulates = False
-            yield Finding(
-                "advice",
-                "what this identity may write could not be known: it may not simulate its policy",
-                hint="`rotator check --write` tries it on a scratch key set; or allow "
-                "iam:SimulatePrincipalPolicy on itself",
-            )
+            yield UNKNOWN
             return
-        decided = {
-            str(item.get("EvalActionName")): str(item.get("EvalDecision"))
-            for item in answer.fields["EvaluationResults"]
-        }
-        denied = [action for action in asked if decided.get(action) != "allowed"]
-        if denied:
+        if refused:
             yield Finding(
                 "fault",
-                f"may not {', '.join(denied)} on {name}",
+                f"may not {', '.join(refused)} on {name}",
                 hint="`rotator policy` prints what the role rotator takes",
                 exit_code=77,
             )
@@ -212,14 +187,6 @@ class Inspection:
                 "recovery_window is 0d: whoever takes over this identity can destroy every key for good",
                 hint="set recovery_window to 7d or more, and keep the printed policy",
             )
-
-
-def _principal(arn: str) -> str:
-    """Return the ARN that IAM knows an identity by: for a session of a role, the role."""
-    if ":assumed-role/" not in arn:
-        return arn
-    begin, _, rest = arn.partition(":assumed-role/")
-    return f"{begin.replace(':sts:', ':iam:')}:role/{rest.partition('/')[0]}"
 
 
 def _same_key(wanted: str, used: object) -> bool:

@@ -21,7 +21,7 @@ from botocore.session import Session  # noqa: TID253
 
 from rotator.plugin import ConfigError, read_secret
 from rotator_aws.failures import Asked, refused, unanswered, unreadable
-from rotator_aws.settings import AssumeRole, AwsSettings
+from rotator_aws.settings import AssumeRole, LoginSettings
 from rotator_aws.transport import Transport
 
 _OURS: Final = "rotator"
@@ -32,14 +32,20 @@ class Login:
 
     Args:
         settings: what to log in with.
+        service: the service whose address is `endpoint_url`.
+        more: what else its clients are made with (`botocore.config.Config`).
 
     Raises:
         ConfigError: there is no file of CA certificates where one was named.
         BotoCoreError: a profile or a file of ~/.aws cannot be used.
     """
 
-    def __init__(self, settings: AwsSettings) -> None:
+    def __init__(
+        self, settings: LoginSettings, service: str, more: Mapping[str, Any] | None = None
+    ) -> None:
         self._settings = settings
+        self._service = service
+        self._more = more or {}
         if settings.ca_file is not None and not settings.ca_file.is_file():
             raise ConfigError(
                 f"the ca_file {settings.ca_file} is not a file",
@@ -61,7 +67,7 @@ class Login:
 
     def client(self, service: str) -> Any:
         """Return a client of a service; safe to be used by many threads."""
-        return self._client(service, self._session, {})
+        return self._client(service, self._session, self._more if service == self._service else {})
 
     def role_client(self, *, signed: bool) -> Any:
         """Return the client of STS that takes on a role, with the credentials there are without the role."""
@@ -75,7 +81,7 @@ class Login:
 
     def _client(self, service: str, session: Session, more: Mapping[str, Any]) -> Any:
         settings = self._settings
-        endpoints = {"secretsmanager": settings.endpoint_url, "sts": settings.sts_endpoint_url}
+        endpoints = {self._service: settings.endpoint_url, "sts": settings.sts_endpoint_url}
         client = session.create_client(
             service,
             region_name=settings.region,
@@ -90,6 +96,8 @@ class Login:
                 **more,
             ),
         )
+        if service == "s3":
+            client.meta.events.register("before-call.s3", _stay_in_region)
         _keep_payloads_out_of_logs()
         return client
 
@@ -168,6 +176,14 @@ class _Role:
             "the external id of the role", file=role.external_id_file, env=role.external_id_env
         )
         return {"ExternalId": found.reveal().decode("utf-8", "replace")}
+
+
+def _stay_in_region(context: dict[str, Any], **_: object) -> None:
+    """Keep the SDK from following a bucket to another region by itself: that is a fault of the configuration.
+
+    It follows once per call; this call has been followed already, as far as it knows.
+    """
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _keep_payloads_out_of_logs() -> None:

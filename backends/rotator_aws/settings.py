@@ -1,4 +1,4 @@
-"""How an AWS store is configured."""
+"""How an AWS store is configured, and what every service of AWS needs of it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,28 @@ class AssumeRole(BaseModel):
         return self
 
 
-class AwsSettings(RemoteSettings):
+class LoginSettings(RemoteSettings):
+    """What every service of AWS needs: where it is, and who asks."""
+
+    region: RegionName
+    account_id: Annotated[str, Field(pattern=r"^[0-9]{12}$")] | None = None
+    profile: str | None = Field(
+        default=None, description="A profile of ~/.aws; otherwise the default credential chain."
+    )
+    assume_role: AssumeRole | None = Field(default=None, description="A role to take on.")
+    endpoint_url: Address | None = None
+    sts_endpoint_url: Address | None = Field(
+        default=None, description="Another address of STS, which logs in and tells the identity."
+    )
+    dual_stack: bool = Field(
+        default=False, description="Use AWS's addresses that have IPv6 as well."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="A file of CA certificates; otherwise AWS_CA_BUNDLE or the SDK's."
+    )
+
+
+class AwsSettings(LoginSettings):
     """The options of an AWS store: AWS Secrets Manager in one region of one account."""
 
     region: RegionName = Field(
@@ -83,22 +104,9 @@ class AwsSettings(RemoteSettings):
         description="The account that must be meant: with credentials of another one the store stays "
         "shut. Printed policies name it.",
     )
-    profile: str | None = Field(
-        default=None, description="A profile of ~/.aws; otherwise the default credential chain."
-    )
-    assume_role: AssumeRole | None = Field(default=None, description="A role to take on.")
     endpoint_url: Address | None = Field(
         default=None,
         description="Another address of Secrets Manager: a VPC endpoint, a test server.",
-    )
-    sts_endpoint_url: Address | None = Field(
-        default=None, description="Another address of STS, which logs in and tells the identity."
-    )
-    dual_stack: bool = Field(
-        default=False, description="Use AWS's addresses that have IPv6 as well."
-    )
-    ca_file: Path | None = Field(
-        default=None, description="A file of CA certificates; otherwise AWS_CA_BUNDLE or the SDK's."
     )
     kms_key_id: str | None = Field(
         default=None,

@@ -10,6 +10,7 @@ Imported only when a store is opened.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import socket
 import threading
@@ -21,8 +22,9 @@ from urllib.parse import urlsplit
 
 import botocore.awsrequest  # noqa: TID253  # see above
 import botocore.httpsession  # noqa: TID253
-from botocore.exceptions import ReadTimeoutError  # noqa: TID253
+from botocore.exceptions import ReadTimeoutError, ResponseStreamingError  # noqa: TID253
 from botocore.utils import get_environ_proxies  # noqa: TID253
+from urllib3.exceptions import HTTPError
 
 from rotator_aws.watchdog import watchdog
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 else:
     _Connection = object  # mixed into the SDK's connections, which are urllib3's
 
+_MOST: Final = 2 << 20  # bytes of an object that are read; no document is longer than half of it
 _CONNECTIONS: Final = 16  # kept open to one host; a busier moment opens more and closes them again
 _LOCAL: Final = threading.local()
 
@@ -157,6 +160,9 @@ class Transport:
             # for an answer without a length is a whole answer.
             with _as_timeout(exchange, str(request.url)):
                 response = session.send(request)
+                if request.stream_output:
+                    # Read here, where its time is bounded: whoever asked for it would wait for each byte.
+                    response.raw = _whole(response.raw, str(request.url))
             if exchange.over:
                 raise ReadTimeoutError(endpoint_url=request.url)
         return response
@@ -185,6 +191,25 @@ class Transport:
         for (owner, _, _), session in sessions.items():
             if owner == os.getpid():
                 session.close()
+
+
+class _Body(io.BytesIO):
+    """The body of an answer that was read already, in the manner of urllib3's answers."""
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        """Yield what is left."""
+        yield self.read()
+
+
+def _whole(raw: Any, url: str) -> _Body:
+    """Read a body, no more than a little above what any document has; the connection is then given up."""
+    try:
+        content = raw.read(_MOST, decode_content=False)
+        if len(content) == _MOST:
+            raw.close()
+    except (OSError, HTTPError) as error:
+        raise ResponseStreamingError(error=type(error).__name__, endpoint_url=url) from None
+    return _Body(content)
 
 
 @contextlib.contextmanager

@@ -129,9 +129,7 @@ class ObjectPublication:
 
     def _checked(self, document: Document) -> _Marks:
         try:
-            if document.key_set != self.key_set or document.revision is None:
-                raise Refused("it is of another key set, or without a revision")
-            checked_jwks(document.body)
+            revision = _fit(document, self.key_set)
         except Refused as refused:
             raise StoreCorrupt(
                 f"a document for {self.name} is not what key set {self.key_set} may publish: {refused}",
@@ -139,7 +137,7 @@ class ObjectPublication:
             ) from refused
         return _Marks(
             self.key_set,
-            document.revision,
+            revision,
             digest_of(document.body),
             document.max_age or 0,
             document.stale or 0,
@@ -177,6 +175,14 @@ class _Marks:
             f"{_PREFIX}max-age": str(self.max_age),
             f"{_PREFIX}stale": str(self.stale),
         }
+
+
+def _fit(document: Document, key_set: str) -> int:
+    """Return the revision of a document that may be published at a key set's address."""
+    if document.key_set != key_set or document.revision is None:
+        raise Refused("it is of another key set, or without a revision")
+    checked_jwks(document.body)
+    return document.revision
 
 
 def _marks_of(metadata: Mapping[str, str]) -> _Marks | None:

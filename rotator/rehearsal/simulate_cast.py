@@ -16,6 +16,7 @@ from rotator.rehearsal.world import Settings as Configured
 from rotator.settings import (
     DeliverSettings,
     DocumentSettings,
+    PublishSettings,
     Settings,
     TargetSettings,
 )
@@ -175,4 +176,6 @@ def _spot(item: TargetSettings, store: str) -> Spot:
         return Spot(f"store:{item.store}/{item.document}", item.document, where)
     if isinstance(item, DeliverSettings):
         return Spot(f"files:{item.path}", item.document)
-    return Spot(f"file:{item.path}", DocumentKind.JWKS)
+    if isinstance(item, PublishSettings):
+        return Spot(f"file:{item.path}", DocumentKind.JWKS)
+    return Spot(item.address, item.document)

@@ -18,19 +18,23 @@ from rotator.settings.result import (
     StoreSettings,
 )
 from rotator.settings.targets import (
+    AuthenticatorSettings,
     DeliverSettings,
     DocumentSettings,
+    ObjectSettings,
     PublishSettings,
     TargetSettings,
 )
 
 __all__ = [
     "AdminSettings",
+    "AuthenticatorSettings",
     "DeliverSettings",
     "DocumentSettings",
     "Fault",
     "InvalidSettings",
     "KeySetSettings",
+    "ObjectSettings",
     "Place",
     "ProbeSettings",
     "PublishSettings",

@@ -15,6 +15,7 @@ from rotator.settings.faults import Fault, Path, dotted
 from rotator.settings.targets import (
     DeliverSettings,
     DocumentSettings,
+    ObjectSettings,
     PublishSettings,
     TargetSettings,
 )
@@ -30,6 +31,7 @@ class Addresses:
         self._above: dict[str, Path] = {}
         self._probes: dict[str, Path] = {}
         self._documents: dict[str, Path] = {}
+        self._names: dict[str, Path] = {}
 
     def reserve(self, directory: PurePath, what: str, document: Document, path: Path) -> None:
         """Keep a directory for something that is no target: a store, or what the server serves."""
@@ -56,8 +58,17 @@ class Addresses:
             self._claim(os.path.normpath(target.path), document, (*path, "path"), directory=True)
         elif isinstance(target, PublishSettings):
             self._claim(os.path.normpath(target.path), document, (*path, "path"), directory=False)
-        else:
+        elif isinstance(target, DocumentSettings):
             self._claim_document(key_set, target, document, path)
+        elif not isinstance(target, ObjectSettings) or target.options is not None:
+            self._claim_name(target.address, document, path)
+
+    def _claim_name(self, address: str, document: Document, path: Path) -> None:
+        """Take what is neither a path nor a document of a store, by the name of the target."""
+        owner = self._names.setdefault(address, path)
+        if owner != path:
+            text = f"{address} is at {dotted(owner)} too; one address belongs to one key set"
+            self._add(document, path, text)
 
     def _claim_document(
         self, key_set: str, target: DocumentSettings, document: Document, path: Path

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rotator.algorithms import ALGORITHMS, Kind, kind_of
 from rotator.policy import ZERO, RotationPolicy, Standby, broken_clauses, format_duration
-from rotator.profiles import apply_profiles, changed_by, find_profile, objections
+from rotator.profiles import (
+    apply_profiles,
+    changed_by,
+    find_profile,
+    objections,
+    wants_plain_json,
+)
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, dotted, nearest
 from rotator.settings.faults import Path as KeyPath
@@ -18,7 +24,14 @@ from rotator.settings.models import Defaults, KeySet
 from rotator.settings.modes import mode_faults
 from rotator.settings.result import KeySetSettings, ProbeSettings, StoreSettings
 from rotator.settings.signers import SignerCheckSettings
-from rotator.settings.target_models import DeliverStore, PublishStore
+from rotator.settings.stores import check_object
+from rotator.settings.target_models import (
+    DeliverStore,
+    PublishAuthenticator,
+    PublishS3,
+    PublishStore,
+)
+from rotator.settings.targets import TargetSettings
 from rotator.window_contract import unmet
 
 
@@ -90,7 +103,7 @@ class Checked:
             issuer=self._model.issuer,
             verifiers=verifiers,
             deliver=tuple(item.settings(self._context.absolute) for item in self._model.deliver),
-            publish=tuple(item.settings(self._context.absolute) for item in self._model.publish),
+            publish=tuple(self._publications(verifiers)),
             probes=tuple(
                 ProbeSettings(item.url, item.all_addresses) for item in self._model.probes
             ),
@@ -203,7 +216,8 @@ class Checked:
         known = self._context.stores
         for name in ("deliver", "publish"):
             for position, item in enumerate(getattr(self._model, name)):
-                if isinstance(item, (DeliverStore, PublishStore)) and item.store not in known:
+                kept = (DeliverStore, PublishStore, PublishAuthenticator)
+                if isinstance(item, kept) and item.store not in known:
                     text = f"there is no store {item.store!r}{nearest(item.store, known)}"
                     self.fault((name, position, "store"), text)
 
@@ -215,6 +229,19 @@ class Checked:
                 self.fault(("signer_checks", position), "is given twice; remove one of the two")
             names.add(check.name)
             yield check
+
+    def _publications(self, verifiers: tuple[str, ...]) -> Iterator[TargetSettings]:
+        context = self._context
+        for position, item in enumerate(self._model.publish):
+            if isinstance(item, PublishS3):
+                at = (*self._path, "publish", position)
+                found = check_object(
+                    item, self.name, self._document, at,
+                    directory=context.directory, faults=context.faults,
+                )  # fmt: skip
+                yield replace(found, plain_json=wants_plain_json(verifiers))
+            else:
+                yield item.settings(context.absolute)
 
     def _targets(self, kind: Kind) -> None:
         """Check that there is somebody to sign, and somewhere to look at (DESIGN §3, rules 1 and 2)."""

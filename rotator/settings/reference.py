@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from rotator.objects import find_objects
 from rotator.policy import format_duration
 from rotator.profiles import FOREVER, PROFILES
 from rotator.settings import listeners, models, notify, signer_models, target_models, windows
@@ -53,7 +54,10 @@ def tables() -> str:
     """Return the tables as Markdown, those of every installed backend's options among them."""
     parts = []
     for title, prefix, model in _SECTIONS:
-        parts += _table(title, _rows(prefix, model))
+        rows = list(_rows(prefix, model))
+        if issubclass(model, target_models.OfBackend):
+            rows += _rows(prefix, find_objects(model.BACKEND).settings())
+        parts += _table(title, rows)
     for name in backend_names():
         rows = list(_rows("stores.NAME.", find_backend(name).settings()))
         parts += _table(f"A store with `backend: {name}`", rows)

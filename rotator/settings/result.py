@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rotator.policy import RotationPolicy
 from rotator.settings.signers import SignerCheckSettings
-from rotator.settings.targets import DocumentSettings, TargetSettings
+from rotator.settings.targets import DocumentSettings, ObjectSettings, TargetSettings
 
 SHUTDOWN_TIMEOUT: Final = timedelta(seconds=25)
 """Kubernetes kills a container 30 s after its SIGTERM."""
@@ -113,6 +113,11 @@ class KeySetSettings:
         """Every delivery and publication that is a document in a store."""
         targets = (*self.deliver, *self.publish)
         return tuple(item for item in targets if isinstance(item, DocumentSettings))
+
+    @property
+    def objects(self) -> tuple[ObjectSettings, ...]:
+        """Every publication that is an object in a bucket."""
+        return tuple(item for item in self.publish if isinstance(item, ObjectSettings))
 
     @property
     def digest(self) -> str:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from rotator.durations import PATTERN
+from rotator.objects import find_objects
 from rotator.policy import format_duration
 from rotator.settings.models import Defaults, KeySet, Root
 from rotator.settings.names import KEY_SET_NAME
 from rotator.settings.notify import Receiver
+from rotator.settings.target_models import PUBLICATIONS, OfBackend
 from rotator.stores import backend_names, find_backend
 
 if TYPE_CHECKING:
@@ -31,8 +33,13 @@ def json_schema() -> dict[str, Any]:
     """Return the schema, with the options of every backend that is installed."""
     models: list[type[BaseModel]] = [Root, Defaults, KeySet, Receiver]
     backends = {name: find_backend(name).settings() for name in backend_names()}
+    objects = {
+        kind.__name__: find_objects(kind.BACKEND).settings()
+        for kind in PUBLICATIONS
+        if issubclass(kind, OfBackend)
+    }
     references, shared = models_json_schema(
-        [(model, "validation") for model in [*models, *backends.values()]],
+        [(model, "validation") for model in [*models, *backends.values(), *objects.values()]],
         schema_generator=_Generator,
     )
     definitions = shared["$defs"]
@@ -41,6 +48,9 @@ def json_schema() -> dict[str, Any]:
         definitions[f"Store_{name}"] = _store(
             name, _definition(references[model, "validation"], definitions)
         )
+    for name, model in objects.items():
+        options = _definition(references[model, "validation"], definitions)
+        definitions[name] = _with_options(definitions[name], options)
     properties = root["properties"]
     names = {"pattern": f"^{KEY_SET_NAME.pattern}$"}
     properties["stores"] |= {
@@ -86,6 +96,16 @@ def _store(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         if key not in {"description", "properties", "required"}
     }
     return {**rest, "properties": properties, "required": required}
+
+
+def _with_options(entry: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Add the options of a backend's object storage to an entry that is checked by both."""
+    return {
+        **entry,
+        "additionalProperties": False,
+        "properties": {**entry["properties"], **options["properties"]},
+        "required": [*entry.get("required", []), *options.get("required", [])],
+    }
 
 
 def _tidy(node: Any) -> Any:

@@ -1,15 +1,16 @@
-"""The options of a store, checked by the model of its own backend."""
+"""The options of a store, or of a bucket, checked by the model of its own backend."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from rotator.errors import BackendMissing
+from rotator.objects import find_objects
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, nearest
 from rotator.settings.faults import Path as KeyPath
@@ -17,6 +18,8 @@ from rotator.settings.locations import keys_at
 from rotator.settings.misplaced import without_secrets
 from rotator.settings.models import Store
 from rotator.settings.result import StoreSettings
+from rotator.settings.target_models import PublishS3
+from rotator.settings.targets import ObjectSettings
 from rotator.settings.validate import validate
 from rotator.settings.values import path_problem
 from rotator.stores import backend_names, find_backend
@@ -37,14 +40,56 @@ def check_store(
         text = str(error) if not close.startswith("; did") else f"{error.message}{close}"
         faults.append(document.fault((*path, "backend"), text))
         return None
-    # No fault shows a value: it may be a credential in the wrong place.
+    options = check_options(
+        options_model, model.model_extra or {}, document, path, directory=directory, faults=faults
+    )
+    return None if options is None else StoreSettings(name, model.backend, options)
+
+
+def check_object(
+    item: PublishS3, key_set: str, document: Document, path: KeyPath, **more: Any
+) -> ObjectSettings:
+    """Return the settings of a publication in object storage; those with faults have no options.
+
+    Args:
+        path: where its entry stands in the document.
+        more: `directory` and `faults`, as `check_options` takes them.
+    """
+    key = item.key or f"{key_set}/jwks.json"
+    try:
+        objects = find_objects(item.BACKEND)
+    except BackendMissing as error:
+        more["faults"].append(document.fault((*path, "to"), str(error)))
+        return ObjectSettings(item.to, item.BACKEND, key, None)
+    options = check_options(objects.settings(), item.model_extra or {}, document, path, **more)
+    return ObjectSettings(item.to, item.BACKEND, key, options)
+
+
+def check_options(
+    model: type[BaseModel],
+    given: Mapping[str, Any],
+    document: Document,
+    path: KeyPath,
+    *,
+    directory: Path,
+    faults: list[Fault],
+) -> BaseModel | None:
+    """Return what a backend's own model makes of its options, None when they have faults.
+
+    No fault shows a value: it may be a credential in the wrong place.
+
+    Args:
+        given: the options as written.
+        path: where they stand in the document.
+        directory: what relative paths among them are relative to.
+    """
     before = len(faults)
-    given = without_secrets(options_model, document, path, model.model_extra or {}, faults)
+    sound = without_secrets(model, document, path, given, faults)
     misplaced = len(faults) > before
-    options, cut = validate(options_model, document, path, faults, values=given, secret=True)
+    options, cut = validate(model, document, path, faults, values=sound, secret=True)
     if options is None or cut or misplaced:
         return None
-    return StoreSettings(name, model.backend, _absolute(options, document, path, directory, faults))
+    return _absolute(options, document, path, directory, faults)
 
 
 def _absolute(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from rotator.settings.targets import DeliverSettings, DocumentSettings, PublishSettings
+from rotator.settings.targets import (
+    AuthenticatorSettings,
+    DeliverSettings,
+    DocumentSettings,
+    PublishSettings,
+)
 from rotator.settings.values import Mode, Name, PathText
 from rotator.stores import DocumentKind
 
@@ -83,8 +88,66 @@ class PublishStore(Model):
         return DocumentSettings(self.to, self.store, DocumentKind.JWKS)
 
 
+def _object_key(value: str) -> str:
+    if any(part in {".", ".."} for part in value.split("/")):
+        raise ValueError("cannot have a part that is `.` or `..`: clients of HTTP take it out")
+    return value
+
+
+ObjectKey = Annotated[
+    str,
+    # What needs no encoding in a URL (RFC 3986 §2.3), and a few that people use.
+    Field(max_length=1024, pattern=r"^[A-Za-z0-9._~+=@-]+(/[A-Za-z0-9._~+=@-]+)*$"),
+    AfterValidator(_object_key),
+]
+
+
+class OfBackend(Model):
+    """An entry of which the rest is checked by the model of a backend's object storage."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    BACKEND: ClassVar[str]
+
+
+class PublishS3(OfBackend):
+    """A publication as an object in S3."""
+
+    BACKEND: ClassVar[str] = "aws"
+
+    to: Literal["s3"] = Field(
+        description="The kind of target: an object in S3, or in storage that speaks its protocol."
+    )
+    key: ObjectKey | None = Field(
+        None, description="The key of the object. Default: `KEY_SET/jwks.json`."
+    )
+
+
+class PublishAuthenticator(Model):
+    """A publication as the keys that an authenticator of Conjur verifies with."""
+
+    to: Literal["conjur-jwt"] = Field(
+        description="The kind of target: the `public-keys` of one of Conjur's authn-jwt services."
+    )
+    store: Name = Field(description="The Conjur store; it need not be that of the ring.")
+    service: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")] = Field(
+        description="The id of the service: the JWKS goes to `conjur/authn-jwt/SERVICE/public-keys`."
+    )
+
+    def settings(self, _: Absolute) -> AuthenticatorSettings:
+        """Return the publication."""
+        return AuthenticatorSettings(self.to, self.store, self.service)
+
+
 Deliver = Annotated[DeliverFiles | DeliverStore, Field(discriminator="to")]
-Publish = Annotated[PublishFile | PublishStore, Field(discriminator="to")]
+Publish = Annotated[
+    PublishFile | PublishStore | PublishS3 | PublishAuthenticator, Field(discriminator="to")
+]
 DELIVERIES: Final[tuple[type[Model], ...]] = (DeliverFiles, DeliverStore)
-PUBLICATIONS: Final[tuple[type[Model], ...]] = (PublishFile, PublishStore)
+PUBLICATIONS: Final[tuple[type[Model], ...]] = (
+    PublishFile,
+    PublishStore,
+    PublishS3,
+    PublishAuthenticator,
+)
 """The same kinds one by one, in the order of the documentation."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rotator.stores import DocumentKind
 
@@ -38,5 +39,45 @@ class DocumentSettings:
     document: DocumentKind
 
 
-TargetSettings = DeliverSettings | PublishSettings | DocumentSettings
+@dataclass(frozen=True, slots=True)
+class ObjectSettings:
+    """One publication that is an object in a bucket.
+
+    Attributes:
+        backend: whose object storage it is.
+        options: an instance of that backend's own model, already validated; None where it has faults.
+        plain_json: a verifier asks for `application/json` only.
+    """
+
+    to: str
+    backend: str
+    key: str
+    options: Any = field(repr=False)
+    plain_json: bool = False
+    document: DocumentKind = DocumentKind.JWKS
+
+    @property
+    def address(self) -> str:
+        """The target's name: bucket and key, and the server where it is not the usual one."""
+        return f"{self.to}:{getattr(self.options, 'place', '')}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticatorSettings:
+    """One publication that is what an authenticator of a store verifies with."""
+
+    to: str
+    store: str
+    service: str
+    document: DocumentKind = DocumentKind.JWKS
+
+    @property
+    def address(self) -> str:
+        """The target's name."""
+        return f"{self.to}:{self.store}/{self.service}"
+
+
+TargetSettings = (
+    DeliverSettings | PublishSettings | DocumentSettings | ObjectSettings | AuthenticatorSettings
+)
 """A delivery or a publication. A kind that is no path and no document of a store has an `address`."""

@@ -11,7 +11,7 @@ import pytest
 from rotator.inspection import Finding, Report, Role, Scope
 from rotator.secret import Secret
 from rotator.stores import Document
-from rotator_aws.inspection import _principal
+from rotator_aws.simulation import principal_of
 from rotator_aws.store import AwsStore
 from tests.aws.conftest import Opener, client
 from tests.aws.test_policy import run_by_moto
@@ -187,10 +187,10 @@ def test_many_key_sets(server: AwsServer, store: AwsStore) -> None:
 
 def test_the_role_behind_a_session() -> None:
     """IAM simulates roles, not their sessions."""
-    assert _principal(f"arn:aws:sts::{ACCOUNT}:assumed-role/rotator/i-0123") == (
+    assert principal_of(f"arn:aws:sts::{ACCOUNT}:assumed-role/rotator/i-0123") == (
         f"arn:aws:iam::{ACCOUNT}:role/rotator"
     )
-    assert _principal(f"arn:aws:iam::{ACCOUNT}:user/x") == f"arn:aws:iam::{ACCOUNT}:user/x"
+    assert principal_of(f"arn:aws:iam::{ACCOUNT}:user/x") == f"arn:aws:iam::{ACCOUNT}:user/x"
 
 
 def test_nothing_secret_is_told(store: AwsStore, user: Any) -> None:
