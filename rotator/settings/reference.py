@@ -102,7 +102,7 @@ def _default(name: str, field: FieldInfo) -> str:
         value = timedelta(seconds=value)
     if isinstance(value, timedelta):
         return f"`{format_duration(value)}`"
-    if field.default_factory is not None or value is None or value in ([], {}):
+    if field.default_factory is not None or value is None or value in ([], {}, ()):
         return "–"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
