@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from rotator.atomic import (
-    LIMIT,
     locked,
     read_regular,
     remove_leftovers,
     replace_file,
     translating,
 )
-from rotator.errors import Conflict, StoreCorrupt, StoreUnavailable
+from rotator.errors import Conflict, StoreUnavailable
 from rotator.publication.sidecar import Earlier, Sidecar, digest_of, parse_sidecar, sidecar_path
-from rotator.publication.whitelist import Refused, checked_jwks
+from rotator.publication.whitelist import revision_to_publish
 from rotator.stores import Document, DocumentKind, Sight, VersionToken
 
 _READS: Final = (
@@ -89,7 +88,7 @@ class FilePublication:
             StoreUnavailable, StoreDenied: as for `look`, a full or read-only disk, or the lock was held
                 for `lock_timeout`.
         """
-        revision = self._checked(document)
+        revision = revision_to_publish(document, self.key_set, self.name)
         self._make_directory()
         with locked(self.path.with_name(f".{self.path.name}.lock"), self._lock_timeout):
             sight, present = self._read()
@@ -110,15 +109,6 @@ class FilePublication:
                 before = self.path.stat() if self.path.exists() else None
                 replace_file(self.path, document.body, self._mode)
                 _tell_apart(self.path, before)
-
-    def _checked(self, document: Document) -> int:
-        try:
-            return _fit(document, self.key_set)
-        except Refused as refused:
-            raise StoreCorrupt(
-                f"a document for {self.name} is not what key set {self.key_set} may publish: {refused}",
-                hint="nothing was written; please report this, with the log and without any key",
-            ) from refused
 
     def _read(self) -> tuple[Sight, Sidecar | None]:
         """Read the pair without the lock, which whoever only looks may not be allowed to take."""
@@ -194,16 +184,6 @@ def _tell_apart(path: Path, before: os.stat_result | None) -> None:
         return
     later = int(before.st_mtime) + 1
     os.utime(path, (later, later))
-
-
-def _fit(document: Document, key_set: str) -> int:
-    """Return the revision of a document that may be published at a key set's address."""
-    if document.key_set != key_set or document.revision is None:
-        raise Refused("it is of another key set, or without a revision")
-    if len(document.body) > LIMIT:
-        raise Refused(f"it is longer than {LIMIT} bytes")
-    checked_jwks(document.body)
-    return document.revision
 
 
 def _modified(present: Document | None, sidecar: Sidecar | None, digest: str) -> datetime | None:

@@ -10,6 +10,9 @@ import json
 from typing import Any, Final
 
 from rotator.algorithms import ALGORITHMS, PRIVATE_MEMBERS, PUBLIC_MEMBERS
+from rotator.atomic import LIMIT
+from rotator.errors import StoreCorrupt
+from rotator.stores import Document
 
 _COMMON: Final = frozenset({"kty", "kid", "use", "alg"})
 
@@ -43,6 +46,30 @@ def checked_jwks(body: bytes) -> list[dict[str, str]]:
     if len(set(kids)) != len(kids):
         raise Refused("a kid is there twice")
     return keys
+
+
+def revision_to_publish(document: Document, key_set: str, target: str) -> int:
+    """Return the revision of a document that may be published at a target of a key set.
+
+    Raises:
+        StoreCorrupt: it is no public JWKS, of another key set, without a revision, or too long.
+    """
+    try:
+        return _fit(document, key_set)
+    except Refused as refused:
+        raise StoreCorrupt(
+            f"a document for {target} is not what key set {key_set} may publish: {refused}",
+            hint="nothing was written; please report this, with the log and without any key",
+        ) from refused
+
+
+def _fit(document: Document, key_set: str) -> int:
+    if document.key_set != key_set or document.revision is None:
+        raise Refused("it is of another key set, or without a revision")
+    if len(document.body) > LIMIT:
+        raise Refused(f"it is longer than {LIMIT} bytes")
+    checked_jwks(document.body)
+    return document.revision
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
