@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rotator.errors import ConfigError, RotatorError
 from rotator.hostclock import HostClock
 from rotator.keys import KeyMaker, Keys
+from rotator.leftovers import cleaning_command
 from rotator.objects import ObjectStore, find_objects
 from rotator.reconcile.look import Clock
 from rotator.reconcile.site import Emit, Site
@@ -171,6 +172,7 @@ class Assembly:
             place=str(place),
             signers=self._signer_checks(configured),
         )
+            cleaning=self._cleaning,
 
     def refresh_neighbour(self, site: Site, ring: KeyRing) -> None:
         """Bring what another process of this host serves up to a ring that was just changed here.
@@ -227,6 +229,16 @@ class Assembly:
         return tuple(open_check(item) for item in configured.signer_checks)
 
     def _is_far(self, configured: KeySetSettings) -> bool:
+    def _cleaning(self, target: str) -> str:
+        kind, _, address = target.partition(":")
+        store, _, name = address.partition("/")
+        configured = self.settings.stores.get(store) if kind == "store" else None
+        if configured is not None:
+            removal = find_backend(configured.backend).removal
+            if removal is not None:
+                return removal(configured.options, name)
+        return cleaning_command(target)
+
         """Tell whether a look or a write may take long: at a URL, or at another store than the ring's."""
         targets = (*configured.deliver, *configured.publish)
         looked_at = (*configured.probes, *configured.signer_checks)
