@@ -201,7 +201,8 @@ class Backend:
     `settings` returns the pydantic model of the store's options, so that naming a backend imports no
     pydantic; `open` takes an instance of that model, and imports the SDK only then. `example` is what
     `rotator init` writes for such a store: commented YAML of its options, without indentation; `@ROOT@` in
-    it stands for the directory of local files. `objects` is the object storage beside it, where there is one.
+    it stands for the directory of local files. `objects` is the object storage beside it, where there is one;
+    `removal` returns an operator's command that deletes a document, given the options and its name.
     """
 
     name: str
@@ -209,6 +210,7 @@ class Backend:
     open: Callable[[Any], Store]
     example: str = ""
     objects: Objects | None = None
+    removal: Callable[[Any, str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,11 +52,22 @@ def _missing(error: ModuleNotFoundError) -> Exception:
     return BackendMissing("the AWS SDK is not installed", hint="pip install 'jwks-rotator[aws]'")
 
 
+def _removal(settings: AwsSettings, name: str) -> str:
+    secret = f"--region {settings.region} --secret-id {settings.prefix}/{name}"
+    regions = " ".join(settings.replica_regions)
+    alone = f"aws secretsmanager remove-regions-from-replication {secret} --remove-replica-regions {regions} && "
+    return (
+        f"{alone if regions else ''}aws secretsmanager delete-secret {secret} "
+        "--force-delete-without-recovery"
+    )
+
+
 backend = Backend(
     name="aws",
     settings=_settings,
     open=_open,
     objects=Objects(_object_settings, _open_bucket),
+    removal=_removal,
     example="""\
 # Credentials come from the default chain: environment, profile, web identity, container, instance.
 region: eu-central-1

@@ -35,10 +35,17 @@ def _open(settings: ConjurSettings) -> Store:
     return ConjurStore(settings)
 
 
+def _removal(settings: ConjurSettings, name: str) -> str:
+    # A value cannot be deleted, only its variable can: by policy.
+    gone = f"- !delete {{record: !variable {name}}}"
+    return f"echo '{gone}' | conjur policy update -b {settings.prefix} -f /dev/stdin"
+
+
 backend = Backend(
     name="conjur",
     settings=_settings,
     open=_open,
+    removal=_removal,
     example="""\
 # The Leader; followers refuse writes.
 url: https://conjur.example.com

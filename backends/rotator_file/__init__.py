@@ -28,10 +28,20 @@ def _open(settings: FileSettings) -> Store:
     return FileStore(settings.path, lock_timeout=settings.lock_timeout, create=settings.create)
 
 
+def _removal(settings: FileSettings, name: str) -> str:
+    import shlex
+
+    from rotator_file.names import document_file
+
+    key_set, file = document_file(name)
+    return f"rm -- {shlex.quote(str(settings.path / key_set / 'documents' / file))}"
+
+
 backend = Backend(
     name="file",
     settings=_settings,
     open=_open,
+    removal=_removal,
     example="""\
 # A directory of this host, which only its owner may enter. Nothing in it is encrypted at rest.
 path: @ROOT@/store

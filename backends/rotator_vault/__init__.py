@@ -28,10 +28,16 @@ def _open(settings: VaultSettings) -> Store:
     return VaultStore(settings)
 
 
+def _removal(settings: VaultSettings, name: str) -> str:
+    namespace = f"-namespace={settings.namespace} " if settings.namespace else ""
+    return f"vault kv metadata delete {namespace}-mount={settings.mount} {settings.prefix}/{name}"
+
+
 backend = Backend(
     name="vault",
     settings=_settings,
     open=_open,
+    removal=_removal,
     example="""\
 # Where it answers: https://vault.example.com:8200, or as here what VAULT_ADDR says.
 address_env: VAULT_ADDR

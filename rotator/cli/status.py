@@ -12,6 +12,7 @@ import click
 from rotator.cli.options import shard_option
 from rotator.cli.session import Result, Session
 from rotator.cli.views import (
+    answer_in_words,
     failing_now,
     in_words,
     key_view,
@@ -69,6 +70,7 @@ class _Picture:
 def _one(session: Session, site: Site, *, live: bool) -> Result:
     from rotator.cli.absent import refuse_lost_ring
     from rotator.cli.amiss import lacking, nobody_rotates, with_lateness
+    from rotator.cli.signing import unanswered
     from rotator.plan import waiting_for
 
     ring, observed, now = _looked(site) if live else _remembered(site)
@@ -76,6 +78,7 @@ def _one(session: Session, site: Site, *, live: bool) -> Result:
         refuse_lost_ring(site, ring)
     misfit = _misfit(site, ring)
     steps = waiting_for(ring, site.policy, now, observed) if ring.revision or live else ()
+    early = unanswered(site, ring, observed, now)
     silent = [name for name, seen in observed.sightings.items() if not seen.answered]
     steps = tuple(failing_now(step, silent) for step in steps)
     steps = with_lateness(steps, ring, site.policy, now)
@@ -86,8 +89,8 @@ def _one(session: Session, site: Site, *, live: bool) -> Result:
     picture = _Picture(site, ring, observed, steps, now, live, neglect, tuple(amiss.values()))
     failing = [
         75 if seen.exit_code == 69 else seen.exit_code
-        for seen in observed.sightings.values()
-        if not seen.answered
+        for name, seen in observed.sightings.items()
+        if not seen.answered and name not in early
     ]
     failing += [75 for seen in observed.sightings.values() if seen.foreign]
     failing += [75 for _ in amiss]
@@ -132,6 +135,7 @@ def _looked(site: Site) -> tuple[KeyRing, Observed, datetime]:
 
 def _view(picture: _Picture) -> dict[str, Any]:
     from rotator.cli.reading import clock_view
+    from rotator.cli.signing import left_behind_view, signers_view
     from rotator.evidence import differences
     from rotator.ring import ENDED, Phase
 
@@ -141,7 +145,11 @@ def _view(picture: _Picture) -> dict[str, Any]:
         return [key_view(key, ring) for key in ring.in_phase(*phases)]
 
     current = keys(Phase.ACTIVE)
-    sightings = [sighting_view(name, seen) for name, seen in observed.sightings.items()]
+    sightings = [
+        sighting_view(name, seen)
+        for name, seen in observed.sightings.items()
+        if name not in observed.holding
+    ]
     return {
         "revision": ring.revision or None,
         "wants": str(picture.site.policy.kind),
@@ -159,6 +167,8 @@ def _view(picture: _Picture) -> dict[str, Any]:
         "durations_differ": differences(ring, picture.site.policy),
         "clock": clock_view(ring, observed.suspicious),
         "targets": sightings if picture.live else None,
+        "signers": signers_view(picture.site, ring, observed, picture.now),
+        "left_behind": left_behind_view(picture.site, ring),
     }
 
 
@@ -172,6 +182,7 @@ def _told(step: Step, neglect: str) -> Step:
 
 def _print(session: Session, picture: _Picture) -> None:
     from rotator.cli.amiss import says_why
+    from rotator.cli.signing import left_rows, signer_rows
     from rotator.evidence import differences
 
     console, site, ring, now = session.console, picture.site, picture.ring, picture.now
@@ -180,6 +191,7 @@ def _print(session: Session, picture: _Picture) -> None:
     about = f"{site.policy.kind}, revision {ring.revision}" if ring.revision else "no ring yet"
     console.say(f"{console.paint(site.key_set, 'green')}: {about} ({site.place})")
     rows = [*_keys(ring, now), *_orders(ring, now), *_targets(picture)]
+    rows += [*signer_rows(site, ring, picture.observed, now), *left_rows(site, ring)]
     if picture.observed.suspicious:
         rows.append(("clock", picture.observed.suspicious))
     rows += [
@@ -242,16 +254,24 @@ def _orders(ring: KeyRing, now: datetime) -> Iterator[tuple[str, str]]:
 
 def _targets(picture: _Picture) -> Iterator[tuple[str, str]]:
     if not picture.live:
+        left = {item.name for item in picture.site.left_behind(picture.ring)}
         for name, kids in sorted(picture.ring.holders.items()):
+            if name in left:
+                continue
             # Seen there, or delivered without an answer: the ring does not tell these apart (rule 2).
             held = ", ".join(kids) or "nothing"
             yield "signers", f"{name} may hold {held}, by the ring alone; --live looks there"
         return
     for name, seen in picture.observed.sightings.items():
+        if name in picture.observed.holding:
+            continue
         if not seen.answered:
             yield "target", f"{name} does not answer: {seen.error}"
             continue
         held = ", ".join((*seen.kids, *(f"{kid} (unknown)" for kid in seen.strangers)))
         foreign = ", written by something else" if seen.foreign else ""
         note = f"; {seen.note}" if seen.note else ""
-        yield "target", f"{name} has {held or 'nothing'}{foreign}{note}"
+        assumed = ", assumed: it cannot be read back" if seen.assumed else ""
+        yield "target", f"{name} has {held or 'nothing'}{assumed}{foreign}{note}"
+        if len(seen.answers) > 1:
+            yield from (("", f"{name} at {answer_in_words(item)}") for item in seen.answers)

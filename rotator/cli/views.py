@@ -9,12 +9,13 @@ from typing import Any
 
 from rotator import words
 from rotator.errors import RotatorError
-from rotator.observed import Sighting
+from rotator.observed import Answered, Sighting
 from rotator.ring import Entry, Key, KeyRing, Order, Phase
 from rotator.step import Reason, Step
 from rotator.words import in_words, when
 
 __all__ = [
+    "answer_in_words",
     "entry_view",
     "failing_now",
     "failures_view",
@@ -115,7 +116,26 @@ def sighting_view(name: str, seen: Sighting) -> dict[str, Any]:
         "cache_seconds": None if seen.cache is None else seen.cache.total_seconds(),
         "error": seen.error or None,
         "note": seen.note or None,
+        "assumed": seen.assumed,
+        "at": moment(seen.at),
+        "answers": [
+            {
+                "address": item.address,
+                "kids": None if item.kids is None else list(item.kids),
+                "revision": item.revision,
+                "age_seconds": None if item.age is None else item.age.total_seconds(),
+            }
+            for item in seen.answers
+        ],
     }
+
+
+def answer_in_words(answer: Answered) -> str:
+    """Return what one address behind a probe said."""
+    held = "nothing" if answer.kids is None else ", ".join(answer.kids) or "no key"
+    revision = f", revision {answer.revision}" if answer.revision is not None else ""
+    age = f", Age {answer.age.total_seconds():.0f} s" if answer.age is not None else ""
+    return f"{answer.address}: {held}{revision}{age}"
 
 
 def failures_view(failures: Mapping[str, RotatorError]) -> list[dict[str, Any]]:

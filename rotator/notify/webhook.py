@@ -47,8 +47,8 @@ class Webhook:
         Raises:
             Undelivered: no answer in time, or one that is not 2xx; or URL or secret cannot be read.
         """
-        from rotator.probes.ask import ask_any
-        from rotator.probes.exchange import Request, Url, resolve
+        from rotator.probes.ask import ask_any, resolve
+        from rotator.probes.exchange import Request, Url
 
         body = TEMPLATES[self._settings.template](news, now)
         keys = [key_of(self._name, secret) for secret in secrets_of(self._name, self._settings)]

@@ -9,8 +9,8 @@ from typing import Final
 
 from rotator.errors import StoreDenied
 from rotator.observed import Answered
-from rotator.probes.ask import ask_any
-from rotator.probes.exchange import Address, Answer, Url, resolve
+from rotator.probes.ask import ask_any, resolve
+from rotator.probes.exchange import Address, Answer, Url
 from rotator.probes.freshness import freshness, http_date
 from rotator.probes.view import View, merge, view_of
 from rotator.stores import Document, DocumentKind, ServerTime, Sight, VersionToken

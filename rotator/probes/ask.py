@@ -1,7 +1,9 @@
-"""One answer from a URL, whichever of its addresses gives it."""
+"""The addresses of a URL, and one answer from whichever of them gives it."""
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Sequence
 
@@ -16,6 +18,34 @@ from rotator.probes.exchange import (
     connect,
     send,
 )
+
+
+def resolve(url: Url, deadline: float) -> list[Address]:
+    """Return every address of a URL's host, in the system's order of preference.
+
+    Args:
+        deadline: by the monotonic clock; the resolver itself has no bound, so it gets a thread.
+
+    Raises:
+        StoreUnavailable: no such name, or no answer in time.
+    """
+    found: list[list[Address] | OSError] = []
+
+    def ask() -> None:
+        try:
+            infos = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+            found.append(list(dict.fromkeys((info[0], info[4]) for info in infos)))
+        except (OSError, UnicodeError) as error:
+            found.append(OSError(str(error)))
+
+    thread = threading.Thread(target=ask, name="rotator-resolve", daemon=True)
+    thread.start()
+    thread.join(max(0.0, deadline - time.monotonic()))
+    if not found:
+        raise StoreUnavailable(f"{url.text}: the name {url.host} was not resolved in time")
+    if isinstance(found[0], OSError):
+        raise StoreUnavailable(f"{url.text}: the name {url.host} does not resolve: {found[0]}")
+    return found[0]
 
 
 def ask_any(

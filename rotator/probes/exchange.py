@@ -101,34 +101,6 @@ Address = tuple[socket.AddressFamily, Any]
 """An address family with its socket address."""
 
 
-def resolve(url: Url, deadline: float) -> list[Address]:
-    """Return every address of a URL's host, in the system's order of preference.
-
-    Args:
-        deadline: by the monotonic clock; the resolver itself has no bound, so it gets a thread.
-
-    Raises:
-        StoreUnavailable: no such name, or no answer in time.
-    """
-    found: list[list[Address] | OSError] = []
-
-    def ask() -> None:
-        try:
-            infos = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-            found.append(list(dict.fromkeys((info[0], info[4]) for info in infos)))
-        except (OSError, UnicodeError) as error:
-            found.append(OSError(str(error)))
-
-    thread = threading.Thread(target=ask, name="rotator-resolve", daemon=True)
-    thread.start()
-    thread.join(max(0.0, deadline - time.monotonic()))
-    if not found:
-        raise StoreUnavailable(f"{url.text}: the name {url.host} was not resolved in time")
-    if isinstance(found[0], OSError):
-        raise StoreUnavailable(f"{url.text}: the name {url.host} does not resolve: {found[0]}")
-    return found[0]
-
-
 def connect(address: Address, deadline: float) -> socket.socket:
     """Return a connection to one address.
 
@@ -298,5 +270,6 @@ def _is_local(connection: socket.socket) -> bool:
 
 
 def _short(error: Exception) -> str:
-    text = str(error) or type(error).__name__
+    # What the parsers of HTTP say quotes what they could not read, and that may be a token.
+    text = (str(error) if isinstance(error, OSError) else "") or type(error).__name__
     return text if len(text) <= 200 else f"{text[:200]}…"

@@ -160,7 +160,7 @@ class View:
             self.version = self.site.rings.save(document, replacing=self.version)
         self.site.memory.revision = max(self.site.memory.revision, ring.revision)
         before, self.loaded, self.ring, self.swapped = self.loaded, ring, ring, True
-        telling.changes(self.site, before, ring)
+        telling.changes(self.site, before, ring, self.observed)
 
 
 def update(view: View, change: Change) -> bool:

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Final
 
 from rotator.errors import StoreDenied, StoreUnavailable
-from rotator.probes.ask import ask_any
-from rotator.probes.exchange import Answer, Url, resolve
+from rotator.probes.ask import ask_any, resolve
+from rotator.probes.exchange import Answer, Url
 from rotator.signers.names import url_name
 from rotator.signers.token import LIMIT, find_token
 from rotator.stores import Document, DocumentKind, Sight, VersionToken
