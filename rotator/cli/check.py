@@ -30,7 +30,7 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) ->
     Configuration, permissions, every store, key ring, target and probe, the keys' material, and the
     clocks. The exit code is that of the worst fault; advice is none.
     """
-    from rotator.cli.inspecting import inspect_key_set, inspect_store, try_store
+    from rotator.cli.inspecting import inspect_key_set, inspect_store, try_store, without
     from rotator.settings.scopes import stores_of
 
     session = Session(options, level="error")
@@ -55,8 +55,9 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) ->
             take(f"store {store}", inspect_store(assembly, store, names))
             if write:
                 take(f"store {store}", try_store(assembly, store, names))
+        told = {item["text"]: item["subject"] for item in found if item["level"] == "fault"}
         for name in names:
-            take(f"key set {name}", inspect_key_set(assembly, name))
+            take(f"key set {name}", without(told, inspect_key_set(assembly, name)))
     code = worst([item["exit_code"] for item in found])
     faults = sum(item["level"] == "fault" for item in found)
     changed = "nothing was changed but on trial" if write else "nothing was changed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -77,6 +77,22 @@ def inspect_key_set(assembly: Assembly, name: str) -> Iterator[Finding]:
             yield from _target(site, ring, seen)
     for key in ring.in_phase(*_TESTED):
         yield _material(site, key)
+
+
+def without(told: Mapping[str, str], findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Leave out what was told before: one cause, one fault.
+
+    Args:
+        told: faults by their text, and of what each was told; that is named instead, once.
+    """
+    named: set[str] = set()
+    for finding in findings:
+        of = told.get(finding.text) if finding.level == "fault" else None
+        if of is None:
+            yield finding
+        elif of not in named:
+            named.add(of)
+            yield Finding("advice", f"not looked at in full: see the fault of {of} above")
 
 
 def _looks(site: Site, ring: KeyRing) -> tuple[list[Seen], list[Finding]]:

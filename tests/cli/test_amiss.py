@@ -252,3 +252,18 @@ def test_a_kind_that_the_ring_cannot_change_to(tmp_path: Path, forge: Forge) -> 
     (shown,) = bench.answer("status")["key_sets"]
     assert shown["current"]["kid"] == kid
     assert shown["error"]["exit_code"] == 78
+
+
+def test_one_cause_is_told_once(running: Bench) -> None:
+    """A store that does not answer is its own fault; the key set names it, and counts for no second."""
+    (running.path / "store").rename(running.path / "elsewhere")
+    document = json.loads(running.config.read_text())
+    document["stores"]["local"] = {"backend": "file", "path": "unmounted/store"}
+    running.config.write_text(json.dumps(document))
+    found = running.answer("check")["findings"]
+    (fault,) = (item for item in found if item["level"] == "fault")
+    assert fault["subject"] == "store local"
+    (named,) = (item for item in found if item["subject"] == "key set web")
+    assert (named["level"], named["exit_code"]) == ("advice", 0)
+    assert "store local" in named["text"]
+    assert running.run("check").code == 69
