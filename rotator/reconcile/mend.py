@@ -7,7 +7,7 @@ and verifiers lose a key only after signers were given its successor.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -16,6 +16,7 @@ from rotator.documents import jwks_document, signing_document, verification_docu
 from rotator.errors import Conflict, RotatorError, StoreCorrupt, TargetFailing
 from rotator.fence import writing
 from rotator.keys import KeyMaker
+from rotator.objects import Purged
 from rotator.observed import DocumentKind
 from rotator.policy import RotationPolicy, format_duration
 from rotator.reconcile.look import Seen
@@ -30,11 +31,15 @@ _MOST_CONFLICTS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One document that was written: its target, kind, and the kids in it."""
+    """One document that was written: its target, kind, and the kids in it.
+
+    `purged` is what became of caches that had to be told of a revoked key; None where there was none to tell.
+    """
 
     target: str
     kind: DocumentKind
     kids: tuple[str, ...]
+    purged: Purged | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +199,7 @@ class Mender:
         """Write what verifiers are told, and `look` at it where it is to be written once more in this tick."""
         if item.target.kind is DocumentKind.JWKS:
             document = jwks_document(self.ring, self.policy, leaving)
+            document = replace(document, revoked=_revoked(self.ring))
             told: Sequence[Key] = (*wanted, *leaving)
         else:
             document, told = self._verification(wanted, leaving)
@@ -255,12 +261,18 @@ class Mender:
         self.fence()
         token = item.document.token if item.document is not None else None
         with writing(self.in_time):
-            item.target.write(document, replacing=token)
-        return Written(name, item.target.kind, tuple(key.kid for key in keys))
+            purged = item.target.write(document, replacing=token)
+        return Written(name, item.target.kind, tuple(key.kid for key in keys), purged)
 
     def _material(self, key: Key) -> Secret:
         read = partial(read_material, self.material, self.ring, key, self.keys)
         return self._materials.get(key.kid, read)
+
+
+def _revoked(ring: KeyRing) -> frozenset[str]:
+    """Return every kid that is known to be revoked: a target may hear of it long after the key was destroyed."""
+    told = {entry.kid for entry in ring.history if entry.event == "key.revoked"}
+    return frozenset(told.union(key.kid for key in ring.in_phase(Phase.REVOKED)))
 
 
 def _carry_out(job: tuple[Seen, Write]) -> Tried:
