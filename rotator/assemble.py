@@ -171,8 +171,8 @@ class Assembly:
             spread=together if self._is_far(configured) else one_by_one,
             place=str(place),
             signers=self._signer_checks(configured),
-        )
             cleaning=self._cleaning,
+        )
 
     def refresh_neighbour(self, site: Site, ring: KeyRing) -> None:
         """Bring what another process of this host serves up to a ring that was just changed here.
@@ -228,7 +228,6 @@ class Assembly:
 
         return tuple(open_check(item) for item in configured.signer_checks)
 
-    def _is_far(self, configured: KeySetSettings) -> bool:
     def _cleaning(self, target: str) -> str:
         kind, _, address = target.partition(":")
         store, _, name = address.partition("/")
@@ -239,6 +238,7 @@ class Assembly:
                 return removal(configured.options, name)
         return cleaning_command(target)
 
+    def _is_far(self, configured: KeySetSettings) -> bool:
         """Tell whether a look or a write may take long: at a URL, or at another store than the ring's."""
         targets = (*configured.deliver, *configured.publish)
         looked_at = (*configured.probes, *configured.signer_checks)

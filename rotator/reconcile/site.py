@@ -158,8 +158,8 @@ class Site:
         spread: whether targets are looked at, and written, one by one or at the same time.
         first_run: True when the operator said `rotate --first-run`.
         signers: the signer checks, which are looked at beside the targets.
-    """
         cleaning: returns the command that cleans a target, by its name, once it left the configuration.
+    """
 
     key_set: str
     policy: RotationPolicy
@@ -174,14 +174,14 @@ class Site:
     place: str = ""
     first_run: bool = False
     signers: tuple[SignerCheck, ...] = ()
-
-
     cleaning: Callable[[str], str] = cleaning_command
 
     def left_behind(self, ring: KeyRing) -> tuple[Leftover, ...]:
         """Return the targets that the ring remembers and that are configured no more."""
         configured = {item.name for item in (*self.targets, *self.signers)}
         return tuple(left_behind(ring, configured, self.cleaning))
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one tick did.
