@@ -33,6 +33,9 @@ _LEADS_TO: Final = {
 }
 """The phase that an event leads to; the others change no phase."""
 
+_LONGEST: Final = 600
+"""So many characters are told of what probes saw; `status --live` has it all."""
+
 _WRITES: Final = {
     DocumentKind.JWKS: "jwks.published",
     DocumentKind.VERIFICATION: "verification.published",
@@ -40,8 +43,12 @@ _WRITES: Final = {
 }
 
 
-def changes(site: Site, before: KeyRing, after: KeyRing) -> None:
-    """Tell what a swap changed: one event per new line of the history."""
+def changes(site: Site, before: KeyRing, after: KeyRing, observed: Observed) -> None:
+    """Tell what a swap changed: one event per new line of the history.
+
+    Args:
+        observed: a promotion tells what its probes saw.
+    """
     known = set(before.history)
     if after.clock_confirmed_at != before.clock_confirmed_at:
         # Confirming the clock moves earlier dates: the old lines are no news.
@@ -57,9 +64,28 @@ def changes(site: Site, before: KeyRing, after: KeyRing) -> None:
         key = after.find(entry.kid)
         due = key_due(key, after.in_force(site.policy)) if key is not None else None
         fields["due_at"] = format_date(due) if due else ""
+        if entry.event == "key.promoted":
+            fields["probes"] = probes_in_words(observed)
         level = "warning" if entry.event in _WARNINGS else "info"
         shown = {name: value for name, value in fields.items() if value}
         site.emit(level, entry.event, key_set=site.key_set, revision=after.revision, **shown)
+
+
+def probes_in_words(observed: Observed) -> str:
+    """Return what each address behind each probe said, and when: on one line, and not a long one."""
+    said = []
+    for name, seen in observed.announcing():
+        for item in seen.answers:
+            revision = f" r{item.revision}" if item.revision is not None else ""
+            age = f" Age {item.age.total_seconds():.0f} s" if item.age is not None else ""
+            at = f" at {seen.at:%H:%M:%SZ}" if seen.at is not None else ""
+            said.append(f"{name.partition(':')[2]} {item.address}{revision}{age}{at}")
+    kept: list[str] = []
+    for text in said:
+        if sum(len(item) + 2 for item in kept) + len(text) > _LONGEST:
+            return "; ".join([*kept, f"and {len(said) - len(kept)} more"])
+        kept.append(text)
+    return "; ".join(kept)
 
 
 def key_due(key: Key, policy: RotationPolicy) -> datetime | None:
@@ -124,6 +150,9 @@ def looks(site: Site, ring: KeyRing, seen: Sequence[Seen], verdict: Verdict) -> 
             what = item.sighting.note or f"unknown kid {', '.join(strange)}"
             name = item.target.name
             site.emit("warning", "target.drift", key_set=site.key_set, target=name, reason=what)
+    for left in site.left_behind(ring):
+        reason = left.words(site.key_set)
+        _once(site, f"left:{left.name}", reason, "warning", "target.left_behind", target=left.name)
     for name, what in differences(ring, site.policy).items():
         _once(site, f"differs:{name}", what, "warning", "config.differs", duration=name)
 
