@@ -214,13 +214,18 @@ def _targets(key_sets: Iterable[KeySetFigures]) -> Iterator[Metric]:
     failing = _gauge("target_failing", "1 while it cannot be looked at or written.", _TARGET)
     drifted = _gauge("target_drifted", "1 when the last look found it changed by others.", _TARGET)
     keys = _gauge("target_keys", "How many keys of the ring were seen there.", _TARGET)
+    signers = _gauge(
+        "signer_drifting", "1 while a signer is seen with a key that it should not use.", _TARGET
+    )
     for item in key_sets:
         for target in item.targets:
             labels = (item.key_set, target.name)
             failing.add_metric(labels, target.failing)
             drifted.add_metric(labels, target.drifted)
             keys.add_metric(labels, target.keys)
-    yield from (failing, drifted, keys)
+        for signer in item.signers:
+            signers.add_metric((item.key_set, signer.name), signer.drifting)
+    yield from (failing, drifted, keys, signers)
 
 
 def _counted(reading: Reading) -> Iterator[Metric]:

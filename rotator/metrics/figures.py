@@ -41,6 +41,14 @@ class TargetFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class SignerFigures:
+    """One signer check: whether it was last seen with another key than it should sign with."""
+
+    name: str
+    drifting: bool
+
+
+@dataclass(frozen=True, slots=True)
 class KeySetFigures:
     """One key set after its last tick. Dates are seconds since 1970 (UTC).
 
@@ -62,6 +70,7 @@ class KeySetFigures:
     publishes: bool = False
     keys: tuple[KeyFigures, ...] = ()
     targets: tuple[TargetFigures, ...] = ()
+    signers: tuple[SignerFigures, ...] = ()
     rotation_due: float | None = None
     next_due: float | None = None
     held_up: float | None = None
@@ -106,6 +115,7 @@ def taken(
         publishes=bool(ring.published),
         keys=_keys(ring, policy) if detailed else (),
         targets=_targets(outcome) if detailed else (),
+        signers=_signers(outcome, policy),
         rotation_due=_rotation_due(ring, policy),
         next_due=_next_due(outcome, site.policy),
         held_up=held_up,
@@ -170,6 +180,16 @@ def _targets(outcome: Outcome) -> tuple[TargetFigures, ...]:
         )
         for name, seen in outcome.observed.sightings.items()
     )
+
+
+def _signers(outcome: Outcome, policy: RotationPolicy) -> tuple[SignerFigures, ...]:
+    names = [name for name, _ in outcome.observed.signers()]
+    if not names:
+        return ()
+    from rotator.signers.judge import drifts
+
+    found = {drift.name for drift in drifts(outcome.ring, policy, outcome.now, outcome.observed)}
+    return tuple(SignerFigures(name, name in found) for name in names)
 
 
 def _strange(kids: tuple[str, ...], ring: KeyRing) -> bool:

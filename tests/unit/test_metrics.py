@@ -27,6 +27,7 @@ from rotator.publication import FilePublication
 from rotator.reconcile.settle import settle
 from rotator.reconcile.site import Site
 from rotator.ring import Phase
+from rotator.signers.command import CommandCheck
 from rotator.stores import DocumentKind
 from rotator_file.store import FileStore
 
@@ -139,6 +140,7 @@ def told(text: str) -> dict[str, tuple[str, frozenset[str]]]:
 def test_the_document_lists_what_is_told_and_nothing_else(host: Host) -> None:
     """One life in which everything that is measured happens; names, types and labels, both ways."""
     site = host.site()
+    site.signers = (CommandCheck(("false",), every=HOUR),)
     host.settle(site)
     host.advance(2 * HOUR)
     host.settle(site)  # promotes; the key before is superseded
