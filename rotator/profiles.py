@@ -41,6 +41,7 @@ class Profile:
         single_kty: a key of another type in the same JWKS breaks it.
         notes: what else `check` says.
         plain_json: it asks for `application/json` only, and so the JWKS is called that.
+        purge: what makes it forget a revoked key sooner, by hand.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Profile:
     single_kty: bool = False
     notes: tuple[str, ...] = ()
     plain_json: bool = False
+    purge: str = "restart the processes that use it"
 
 
 def _hours(count: float) -> timedelta:
@@ -68,27 +70,35 @@ _GO_JOSE: Final = (
     "one key of a type that it does not know rejects the whole JWKS (go-oidc before 3.21)"
 )
 _ONE_MINUTE: Final = _minutes(1)
+_NOTHING: Final = "nothing is known that makes it forget a key sooner"
+_ENVOY: Final = "restart Envoy"
 
 _TABLE: Final = (
     Profile(
         "aspnet", "ASP.NET JwtBearer, Microsoft.IdentityModel 8", _hours(12.6), _minutes(5), _hours(13.6),
         algorithms=_RS | _PS | _ES,
         notes=("an unknown kid starts a fetch in the background, once in 5m; the token that started it is rejected",),
+        purge="restart the application",
     ),
     Profile("envoy", "Envoy jwt_authn", _minutes(10), _ONE_MINUTE, _minutes(10),
-            notes=("never fetches for an unknown kid unless told to",)),
+            notes=("never fetches for an unknown kid unless told to",), purge=_ENVOY),
     Profile("envoy-async", "Envoy jwt_authn with async_fetch", _minutes(10), _ONE_MINUTE, FOREVER, frozen=True,
-            notes=("never fetches for an unknown kid unless told to",)),
+            notes=("never fetches for an unknown kid unless told to",), purge=_ENVOY),
     Profile("istio", "Istio", _hours(1), _ONE_MINUTE, timedelta(days=7), frozen=True,
-            notes=("fetches every 20m, and after a failed fetch up to 60m later; old keys are kept for 7d",)),
-    Profile("consul", "Consul service mesh", _minutes(5), _ONE_MINUTE, _minutes(5)),
+            notes=("fetches every 20m, and after a failed fetch up to 60m later; old keys are kept for 7d",),
+            purge="`kubectl -n istio-system rollout restart deployment/istiod`"),
+    Profile("consul", "Consul service mesh", _minutes(5), _ONE_MINUTE, _minutes(5),
+            purge="restart the services' Envoy proxies"),
     Profile("alb", "AWS Application Load Balancer", _hours(1), ZERO, _hours(1), 10, frozenset({"RS256"}),
-            notes=("150 KB at most; how long it caches is not published, 1h is assumed",)),
+            notes=("150 KB at most; how long it caches is not published, 1h is assumed",), purge=_NOTHING),
     Profile("aws-apigateway-rest", "AWS API Gateway, REST API", _hours(1), ZERO, _hours(1),
-            notes=("the address of the JWKS is read once, when the authorizer is made: never move it",)),
-    Profile("aws-apigateway-http", "AWS API Gateway, HTTP API", _hours(2), ZERO, _hours(2), algorithms=_RS),
+            notes=("the address of the JWKS is read once, when the authorizer is made: never move it",),
+            purge="`aws apigateway flush-stage-authorizers-cache` for each stage"),
+    Profile("aws-apigateway-http", "AWS API Gateway, HTTP API", _hours(2), ZERO, _hours(2), algorithms=_RS,
+            purge=_NOTHING),
     Profile("aws-sts", "AWS STS and IAM OIDC providers", max_keys=100,
-            notes=("fails when the JWKS takes longer than 5s, and under load when it may not be cached",)),
+            notes=("fails when the JWKS takes longer than 5s, and under load when it may not be cached",),
+            purge=_NOTHING),
     Profile("pyjwt", "PyJWT PyJWKClient 2", _minutes(5), ZERO, _minutes(5),
             notes=("follows no redirect; with `cache_keys=True` a removed key is kept until the process ends",)),
     Profile("authlib", "Authlib client", _ONE_MINUTE, _minutes(2), FOREVER),
@@ -111,24 +121,32 @@ _TABLE: Final = (
     Profile("jose4j", "jose4j HttpsJwks", _hours(1), ZERO, _hours(1),
             notes=("follows max-age without an upper bound",)),
     Profile("go-oidc", "go-oidc 3: dex, oauth2-proxy", _ONE_MINUTE, ZERO, FOREVER, notes=(_GO_JOSE,)),
-    Profile("kubernetes", "Kubernetes API server", _ONE_MINUTE, ZERO, FOREVER, notes=(_GO_JOSE,)),
-    Profile("vault", "Vault, Consul and Nomad JWT auth", _ONE_MINUTE, _minutes(5), FOREVER, notes=(_GO_JOSE,)),
+    Profile("kubernetes", "Kubernetes API server", _ONE_MINUTE, ZERO, FOREVER, notes=(_GO_JOSE,),
+            purge="restart the API servers"),
+    Profile("vault", "Vault, Consul and Nomad JWT auth", _ONE_MINUTE, _minutes(5), FOREVER, notes=(_GO_JOSE,),
+            purge="restart it"),
     Profile("keyfunc", "MicahParks/keyfunc 2 and 3", _hours(1), ZERO, FOREVER, frozen=True,
             notes=("one key that it does not know freezes the set that it has",)),
     Profile("lestrrat-jwx", "lestrrat-go/jwx jwk.Cache", _hours(1), ZERO, FOREVER, frozen=True,
             notes=("never fetches for an unknown kid; one key of an unknown type rejects the whole JWKS",)),
-    Profile("apisix", "APISIX and lua-resty-openidc", _ONE_MINUTE, ZERO, _hours(24), algorithms=_RS),
-    Profile("kong", "Kong openid-connect", _minutes(5), ZERO, FOREVER),
-    Profile("keycloak", "Keycloak as a broker", _ONE_MINUTE, ZERO, _hours(24)),
+    Profile("apisix", "APISIX and lua-resty-openidc", _ONE_MINUTE, ZERO, _hours(24), algorithms=_RS,
+            purge="restart APISIX"),
+    Profile("kong", "Kong openid-connect", _minutes(5), ZERO, FOREVER,
+            purge="`DELETE /openid-connect/issuers` at its Admin API"),
+    Profile("keycloak", "Keycloak as a broker", _ONE_MINUTE, ZERO, _hours(24),
+            purge="`POST /admin/realms/REALM/clear-keys-cache`"),
     Profile("nginx-plus", "NGINX Plus auth_jwt", _hours(1), ZERO, _hours(1),
-            notes=("caches as long as its proxy_cache says; 1h is assumed",)),
-    Profile("php-jwt", "firebase/php-jwt CachedKeySet", _ONE_MINUTE, ZERO, FOREVER, algorithms=_RS | _ES | {"EdDSA"}),
+            notes=("caches as long as its proxy_cache says; 1h is assumed",),
+            purge="empty its proxy_cache and reload it"),
+    Profile("php-jwt", "firebase/php-jwt CachedKeySet", _ONE_MINUTE, ZERO, FOREVER, algorithms=_RS | _ES | {"EdDSA"},
+            purge="empty the PSR-6 cache that it was given"),
     Profile("gcp-esp", "Google Cloud Endpoints ESP", _minutes(10), ZERO, _minutes(10),
-            notes=("caches keys for 5m and verified tokens for another 5m",)),
-    Profile("apigee", "Apigee VerifyJWT", _minutes(5), ZERO, _minutes(5)),
-    Profile("azure-apim", "Azure API Management validate-jwt", _hours(1), ZERO, _hours(1)),
+            notes=("caches keys for 5m and verified tokens for another 5m",), purge="restart it"),
+    Profile("apigee", "Apigee VerifyJWT", _minutes(5), ZERO, _minutes(5), purge=_NOTHING),
+    Profile("azure-apim", "Azure API Management validate-jwt", _hours(1), ZERO, _hours(1), purge=_NOTHING),
     Profile("cloudflare-api-shield", "Cloudflare API Shield", _hours(1), ZERO, FOREVER, 16,
-            frozen=True, notes=("sees what was pushed to it last: `verifier_cache` is at least the interval of that push",)),
+            frozen=True, notes=("sees what was pushed to it last: `verifier_cache` is at least the interval of that push",),
+            purge="push the JWKS to it again"),
 )  # fmt: skip
 
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType({item.name: item for item in _TABLE})

@@ -20,6 +20,7 @@ from rotator.reconcile.settle import Settled
 
 if TYPE_CHECKING:
     from rotator.assemble import Assembly
+    from rotator.cli.revoked import Reports
     from rotator.metrics import Meter
     from rotator.operations import Done
     from rotator.reconcile.site import Outcome, Site
@@ -46,6 +47,7 @@ class Asked:
         urgent: nothing delays it (rule 6), not even that only a daemon's own server publishes the JWKS.
         word: what has to be typed before it is carried out, unless `yes`; None asks for nothing.
         wait: go on until the order is done.
+        reports: told of what a revocation broke.
     """
 
     operation: Operation | None = None
@@ -56,6 +58,7 @@ class Asked:
     urgent: bool = False
     wait: bool = False
     meter: Meter | None = None
+    reports: Reports | None = None
 
 
 def act(session: Session, names: Sequence[str], asked: Asked) -> list[Result]:
@@ -71,6 +74,8 @@ def act(session: Session, names: Sequence[str], asked: Asked) -> list[Result]:
 def order(session: Session, name: str, asked: Asked) -> int:
     """Carry out an order for one key set, print what became of it, and return the exit code."""
     results = act(session, [name], asked)
+    if asked.reports is not None:
+        asked.reports.tell(session, results)
     return session.finish(ORDER_FORMAT, results, dry_run=asked.dry_run)
 
 
@@ -120,6 +125,7 @@ def _one(session: Session, assembly: Assembly, name: str, events: Events, asked:
         # Said at once, unless it was said with the question: whatever fails now, the order stands.
         for line in done.statement:
             session.console.say(line)
+    _report(asked, done, done.outcome if done is not None else None)
     if done is not None and _blind(site):
         if done.outcome is not None and not asked.dry_run:
             assembly.refresh_neighbour(site, done.outcome.ring)
@@ -132,9 +138,16 @@ def _one(session: Session, assembly: Assembly, name: str, events: Events, asked:
         settled = Waiting(session, site, told).until_done(settled)
     if not asked.dry_run:
         assembly.refresh_neighbour(site, settled.outcome.ring)
+    _report(asked, done, settled.outcome)
     result = _result(settled, done, events.take())
     _print(session, settled, result, dry_run=asked.dry_run)
     return result
+
+
+def _report(asked: Asked, done: Done | None, outcome: Outcome | None) -> None:
+    """Keep what is known of a revocation by now: what comes after may fail, and the report is due all the same."""
+    if asked.reports is not None and not asked.dry_run:
+        asked.reports.note(done, outcome)
 
 
 def _ordered(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,8 +11,10 @@ import click
 from rotator import operations
 from rotator.cli.acting import Asked, order
 from rotator.cli.reading import ring_of
+from rotator.cli.revoked import REPORT, Reports
 from rotator.cli.session import Session
 from rotator.cli.words import KidCommand
+from rotator.errors import UsageError
 
 
 @click.command(cls=KidCommand)
@@ -19,15 +22,27 @@ from rotator.cli.words import KidCommand
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept in the history.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would do.")
 @click.option("--yes", is_flag=True, help="Do not ask (the current key, or every key).")
+@REPORT
 @click.pass_obj
 def revoke(
-    options: dict[str, Any], words: tuple[str, ...], reason: str, dry_run: bool, yes: bool
+    options: dict[str, Any],
+    /,
+    *,
+    words: tuple[str, ...],
+    reason: str,
+    dry_run: bool,
+    yes: bool,
+    report: Path | None,
 ) -> int:
     """Take keys out at once: tokens that they signed stop verifying.
 
     All keys named go in one step, with a successor if the current one is among them. No hold, pin,
     limit or dead target delays it.
     """
+    if report is not None and dry_run:
+        raise UsageError(
+            "--report does not go with --dry-run", hint="nothing is revoked to report on"
+        )
     session = Session(options, level="info")
     name, kids = session.split(words, what="key")
     asked = Asked(
@@ -36,6 +51,7 @@ def revoke(
         word="revoke" if _grave(session, name, kids) else None,
         yes=yes,
         urgent=True,
+        reports=Reports(report),
     )
     return order(session, name, asked)
 

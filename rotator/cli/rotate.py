@@ -10,6 +10,7 @@ import click
 from rotator.cli.acting import Asked, Operation, act
 from rotator.cli.options import shard_option
 from rotator.cli.reporting import FILE, PUSH, reporting
+from rotator.cli.revoked import REPORT, Reports
 from rotator.cli.session import Session
 from rotator.cli.words import NowCommand
 from rotator.errors import UsageError
@@ -35,21 +36,24 @@ FORMAT: Final = "rotator.rotate/1"
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--yes", is_flag=True, help="Do not ask (--emergency).")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 3 when something was changed.")
+@REPORT
 @FILE
 @PUSH
 @shard_option
 @click.pass_obj
 def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -> int:
-    """Do all that is due now, once, for the key sets named or for all.
-
-    Steps of keys' lives, and targets to mend. Any number of runs is harmless.
-    """
+    """Do what is due now, for the key sets named or for all; again is harmless."""
     replaced, emergency = said["replaced"], said["emergency"]
     if emergency and (replaced is not None or said["first_run"]):
         raise UsageError("--emergency goes with neither --now nor --first-run")
     if said["ignore_windows"] and replaced is None:
         raise UsageError(
             "--ignore-windows goes with --now", hint="an emergency waits for no window"
+        )
+    if said["report"] is not None and (said["dry_run"] or not emergency):
+        raise UsageError(
+            "--report goes with --emergency, and not with --dry-run",
+            hint="it says what a revocation broke",
         )
     if said["wait"] and said["dry_run"]:
         raise UsageError("--wait does not go with --dry-run", hint="nothing is done to wait for")
@@ -61,6 +65,7 @@ def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -
     if replaced and len(names) > 1:
         raise UsageError("--now=KID is for one key set", hint="name it")
     dry_run: bool = said["dry_run"]
+    reports = Reports(said["report"])
     with reporting(
         session.settings, said["metrics_file"], said["pushgateway"], dry=dry_run
     ) as meter:
@@ -73,8 +78,10 @@ def rotate(options: dict[str, Any], /, key_sets: tuple[str, ...], **said: Any) -
             urgent=emergency,
             wait=said["wait"],
             meter=meter,
+            reports=reports,
         )
         results = act(session, names, asked)
+    reports.tell(session, results)
     code = session.finish(FORMAT, results, dry_run=dry_run)
     changed = any(result.changed for result in results)
     return 3 if said["detailed_exitcode"] and changed and code == 0 else code

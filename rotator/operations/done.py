@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, TypeVar
 
 from rotator.errors import Conflict, UsageError
+from rotator.operations.aftermath import Revocation
 from rotator.plan import next_step
 from rotator.reconcile.finish import finish
 from rotator.reconcile.gather import look_around
@@ -20,20 +22,27 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an operation did, or would do: one sentence per line, and the tick's outcome if it wrote."""
+    """What an operation did, or would do: one sentence per line, and the tick's outcome if it wrote.
+
+    `revocation` says what was revoked, for the report of what that broke.
+    """
 
     statement: tuple[str, ...]
     outcome: Outcome | None = None
+    revocation: Revocation | None = None
 
 
-def existing(site: Site) -> View:
+def existing(site: Site, *, patience: timedelta | None = None) -> View:
     """Load and look, as a tick does; the key set must have a ring.
+
+    Args:
+        patience: how long targets are waited for, all of them together; None: as long as each takes.
 
     Raises:
         UsageError: there is none yet; and as `rotator.reconcile.gather.look_around`.
     """
     site.memory.failing.clear()  # an operator's word gets its try, however often a target failed before
-    view = look_around(site)
+    view = look_around(site, patience=patience)
     if view.loaded.revision == 0:
         raise UsageError(
             f"key set {site.key_set} has no ring yet",

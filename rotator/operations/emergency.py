@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from rotator import transitions
@@ -16,6 +17,8 @@ from rotator.errors import (
 )
 from rotator.fence import writing
 from rotator.keys import NewKey
+from rotator.operations import statement
+from rotator.operations.aftermath import Known, Place, Revocation
 from rotator.operations.done import (
     Done,
     again_on_conflict,
@@ -23,7 +26,6 @@ from rotator.operations.done import (
     existing,
     need,
 )
-from rotator.policy import format_duration
 from rotator.reconcile.gather import judge_clock, look_around, observe
 from rotator.reconcile.site import Site
 from rotator.reconcile.steps import begin_creation, self_test
@@ -32,6 +34,11 @@ from rotator.ring import ENDED, Key, KeyRing, Phase
 from rotator.step import Reason
 
 _PLACES: Final = 64
+PATIENCE: Final = timedelta(seconds=5)
+"""How long an emergency waits for all targets together, at each look and in each phase of writing.
+
+A target that takes longer is the business of the next tick.
+"""
 _REVOCABLE: Final = (Phase.CREATING, Phase.PENDING, Phase.ACTIVE, Phase.RETIRING)
 
 
@@ -48,13 +55,14 @@ def revoke(site: Site, kids: Sequence[str], why: str, *, dry_run: bool = False) 
 
 
 def _revoke_once(site: Site, kids: Sequence[str], why: str, *, dry_run: bool) -> Done:
-    view = existing(site)
+    view = existing(site, patience=PATIENCE)
     for kid in kids:
         need(view.ring, kid)
     active = view.ring.active
     wanted = active is not None and active.kid in kids
     successor = next(_candidates(view, kids), None) if wanted else None
-    said = _statement(view, kids, successor, active=wanted)
+    about = _about(view, kids, why)
+    said = statement.of_revocation(about, _known(view), successor, active=wanted)
     if dry_run:
         return Done(said)
     chosen = None
@@ -62,7 +70,7 @@ def _revoke_once(site: Site, kids: Sequence[str], why: str, *, dry_run: bool) ->
         chosen = next((key.kid for key in _candidates(view, kids) if _good(view, key)), None)
         chosen = chosen or _new_key(view)
     _revoke_now(view, kids, why, chosen)
-    return Done(said, carry_on(view))
+    return Done(said, carry_on(view), about)
 
 
 def emergency(site: Site, why: str, *, dry_run: bool = False) -> Done:
@@ -77,22 +85,8 @@ def emergency(site: Site, why: str, *, dry_run: bool = False) -> Done:
 def _emergency_once(site: Site, why: str, *, dry_run: bool) -> Done:
     view = _any_view(site)
     kids = [key.kid for key in view.ring.in_phase(*_REVOCABLE)]
-    said: tuple[str, ...] = (
-        (
-            f"key set {site.key_set}: revoking every key ({', '.join(kids) or 'none is known'}); a "
-            "new one signs at once"
-        ),
-        "every token signed so far stops verifying, as each verifier fetches the new JWKS",
-        "tokens of the new key are rejected by verifiers until they fetch the new JWKS",
-        *_trust(view),
-    )
-    if not view.trusting:
-        said += (
-            (
-                "the ring that was there cannot be trusted and is replaced: material that only it knew of "
-                "stays in the store until you delete it there"
-            ),
-        )
+    about = _about(view, kids, why)
+    said = statement.of_emergency(about, _known(view))
     if dry_run:
         return Done(said)
     new = _new_key(view)
@@ -101,7 +95,25 @@ def _emergency_once(site: Site, why: str, *, dry_run: bool) -> Done:
     except RotatorError:
         _take_back(view, new)
         raise
-    return Done(said, carry_on(view))
+    return Done(said, carry_on(view), about)
+
+
+def _about(view: View, kids: Sequence[str], why: str) -> Revocation:
+    site = view.site
+    return Revocation(
+        before=view.ring,
+        kids=tuple(kids),
+        why=why,
+        policy=view.ring.in_force(site.policy),
+        places=tuple(Place(item.name, item.kind, item.writable) for item in site.targets),
+        verifiers=site.verifiers,
+        at=view.date(),
+        trusted=view.trusting,
+    )
+
+
+def _known(view: View) -> Known:
+    return Known(view.ring, view.observed, view.now)
 
 
 def _take_back(view: View, kid: str) -> None:
@@ -242,9 +254,9 @@ def _revoke_now(view: View, kids: Sequence[str], why: str, successor: str | None
 def _any_view(site: Site) -> View:
     """Look at a key set even if it is stopped; its next revision is above every one seen."""
     try:
-        return look_around(site)
+        return look_around(site, patience=PATIENCE)
     except RotatorError:
-        view = View(site, trusting=False)
+        view = View(site, trusting=False, patience=PATIENCE)
         view.look()
         seen = [item.sighting.revision or 0 for item in view.seen if item.sighting.ours]
         highest = max([view.loaded.revision, site.memory.revision, *seen])
@@ -252,47 +264,3 @@ def _any_view(site: Site) -> View:
         view.ring = view.loaded
         view.observed = observe(view, judge_clock(view))
         return view
-
-
-def _statement(
-    view: View, kids: Sequence[str], successor: Key | None, *, active: bool
-) -> tuple[str, ...]:
-    name, keys = view.site.key_set, [need(view.ring, kid) for kid in kids]
-    listed = ", ".join(kids)
-    if not any(key.activated_at for key in keys):
-        return (f"key set {name}: revoking {listed}: never active, so no token breaks",)
-    said = [f"key set {name}: revoking {listed}: tokens signed with it stop verifying"]
-    if active and successor is not None:
-        said.append(f"{successor.kid} ({_was(successor)}) is to sign instead, at once")
-        if successor.phase is Phase.PENDING:
-            wait = view.ring.in_force(view.site.policy).propagation_wait
-            said.append(
-                f"verifiers that have not fetched it yet reject its tokens for up to {format_duration(wait)}"
-                " after it was announced"
-            )
-    elif active:
-        said.append(
-            "a new key is made and signs at once; verifiers reject its tokens until they fetch the JWKS"
-        )
-    return (*said, *_trust(view))
-
-
-def _was(key: Key) -> str:
-    return "the next key" if key.phase is Phase.PENDING else "the previous key"
-
-
-def _trust(view: View) -> tuple[str, ...]:
-    """Say who may still trust a revoked key, and for how long."""
-    policy = view.ring.in_force(view.site.policy)
-    cached = format_duration(policy.cached + policy.verifier_cache)
-    again, others = format_duration(policy.propagation_wait), format_duration(policy.resync)
-    return (
-        (
-            f"caches and verifiers may still trust a revoked key for up to {cached} after the JWKS changed "
-            f"(a server run by another process follows within {others})"
-        ),
-        (
-            "verifiers that fetch again only when they meet a kid they do not know may trust it until a fresh "
-            f"key signs: one is made now and promoted in about {again}"
-        ),
-    )
