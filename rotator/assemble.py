@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, Self
 from rotator.errors import ConfigError, RotatorError
 from rotator.hostclock import HostClock
 from rotator.keys import KeyMaker, Keys
+from rotator.leftovers import cleaning_command
+from rotator.objects import ObjectStore, find_objects
 from rotator.reconcile.look import Clock
 from rotator.reconcile.site import Emit, Site
 from rotator.reconcile.together import one_by_one, together
 from rotator.ring import KeyRing
 from rotator.settings.result import KeySetSettings, Settings
+from rotator.settings.targets import ObjectSettings
 from rotator.stores import DocumentKind, Store, Target, find_backend
-from rotator.targets import Stores, is_elsewhere, is_far, open_target
+from rotator.targets import Stores, is_apart, is_elsewhere, is_far, open_target
 
 if TYPE_CHECKING:
     from rotator.signers.wall import SignerCheck
@@ -50,6 +53,7 @@ class Assembly:
         self._keys: KeyMaker = keys or Keys()
         self._server_url: str | None = None
         self._stores: dict[str, Store] = {}
+        self._buckets: dict[str, ObjectStore] = {}
         self._opening: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -65,9 +69,9 @@ class Assembly:
         self.close()
 
     @property
-    def opened(self) -> list[Store]:
-        """The stores that are open."""
-        return list(self._stores.values())
+    def opened(self) -> list[Store | ObjectStore]:
+        """The stores and buckets that are open."""
+        return [*self._stores.values(), *self._buckets.values()]
 
     def successor(self, settings: Settings) -> Assembly:
         """Return the assembly of a changed configuration, with the stores that are the same in both.
@@ -80,6 +84,8 @@ class Assembly:
             for name, store in list(self._stores.items())
             if settings.stores.get(name) == self.settings.stores[name]
         }
+        wanted = {_same_bucket(item) for one in settings.key_sets.values() for item in one.objects}
+        made._buckets = {name: one for name, one in list(self._buckets.items()) if name in wanted}
         return made
 
     def close(self, *, keeping: Iterable[Assembly] = ()) -> None:
@@ -89,10 +95,11 @@ class Assembly:
             keeping: others that may have the same stores open; those stay.
         """
         kept = {id(store) for other in keeping for store in other.opened}
-        for store in self._stores.values():
+        for store in self.opened:
             if id(store) not in kept:
                 store.close()
         self._stores.clear()
+        self._buckets.clear()
 
     def store(self, name: str) -> Store:
         """Return a store, opened at most once whoever asks.
@@ -109,6 +116,18 @@ class Assembly:
                 configured = self.settings.stores[name]
                 self._stores[name] = find_backend(configured.backend).open(configured.options)
             return self._stores[name]
+
+    def bucket(self, item: ObjectSettings) -> ObjectStore:
+        """Return the bucket of a publication, opened at most once for all entries with the same options.
+
+        Raises:
+            BackendMissing: an SDK that it needs is not installed.
+        """
+        same = _same_bucket(item)
+        with self._lock:  # opening connects to nothing, but a login must be made once
+            if same not in self._buckets:
+                self._buckets[same] = find_objects(item.backend).open(item.options)
+            return self._buckets[same]
 
     def sites(self, server_url: str | None = None) -> Iterator[Site]:
         """Yield every key set.
@@ -153,6 +172,7 @@ class Assembly:
             place=str(place),
             verifiers=configured.verifiers,
             signers=self._signer_checks(configured),
+            cleaning=self._cleaning,
         )
 
     def refresh_neighbour(self, site: Site, ring: KeyRing) -> None:
@@ -195,7 +215,12 @@ class Assembly:
         """Return how the targets of a key set get at the stores."""
         stores = self.settings.stores
         own = stores[configured.store]
-        return Stores(self.store, lambda name: is_elsewhere(own, stores[name]))
+        return Stores(
+            self.store,
+            lambda name: is_elsewhere(own, stores[name]),
+            self.bucket,
+            lambda item: is_apart(own, item),
+        )
 
     def _signer_checks(self, configured: KeySetSettings) -> tuple[SignerCheck, ...]:
         if not configured.signer_checks:
@@ -203,6 +228,16 @@ class Assembly:
         from rotator.signers.configured import open_check
 
         return tuple(open_check(item) for item in configured.signer_checks)
+
+    def _cleaning(self, target: str) -> str:
+        kind, _, address = target.partition(":")
+        store, _, name = address.partition("/")
+        configured = self.settings.stores.get(store) if kind == "store" else None
+        if configured is not None:
+            removal = find_backend(configured.backend).removal
+            if removal is not None:
+                return removal(configured.options, name)
+        return cleaning_command(target)
 
     def _is_far(self, configured: KeySetSettings) -> bool:
         """Tell whether a look or a write may take long: at a URL, or at another store than the ring's."""
@@ -232,6 +267,11 @@ class Assembly:
             hint=f"add a file to `key_sets.{name}.publish`, or the URL that verifiers read to "
             f"`key_sets.{name}.probes`",
         )
+
+
+def _same_bucket(item: ObjectSettings) -> str:
+    """Return what is equal for publications that share a login and its connections; no option is a secret."""
+    return f"{item.backend} {item.options.model_dump_json()}"
 
 
 def served(settings: Settings) -> Any:

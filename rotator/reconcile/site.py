@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rotator.errors import RotatorError, worst_exit_code
 from rotator.keys import KeyMaker, NewKey
+from rotator.leftovers import Leftover, cleaning_command, left_behind
 from rotator.observed import Observed, Sighting
 from rotator.policy import RotationPolicy
 from rotator.reconcile.look import Clock
@@ -158,6 +159,7 @@ class Site:
         verifiers: the profiles of the verifiers, for what a revocation says.
         first_run: True when the operator said `rotate --first-run`.
         signers: the signer checks, which are looked at beside the targets.
+        cleaning: returns the command that cleans a target, by its name, once it left the configuration.
     """
 
     key_set: str
@@ -174,6 +176,12 @@ class Site:
     first_run: bool = False
     verifiers: tuple[str, ...] = ()
     signers: tuple[SignerCheck, ...] = ()
+    cleaning: Callable[[str], str] = cleaning_command
+
+    def left_behind(self, ring: KeyRing) -> tuple[Leftover, ...]:
+        """Return the targets that the ring remembers and that are configured no more."""
+        configured = {item.name for item in (*self.targets, *self.signers)}
+        return tuple(left_behind(ring, configured, self.cleaning))
 
 
 @dataclass(frozen=True, slots=True)
