@@ -84,7 +84,7 @@ class Assembly:
             for name, store in list(self._stores.items())
             if settings.stores.get(name) == self.settings.stores[name]
         }
-        wanted = {_same_bucket(item) for one in settings.key_sets.values() for item in one.objects}
+        wanted = {item.login for one in settings.key_sets.values() for item in one.objects}
         made._buckets = {name: one for name, one in list(self._buckets.items()) if name in wanted}
         return made
 
@@ -123,11 +123,11 @@ class Assembly:
         Raises:
             BackendMissing: an SDK that it needs is not installed.
         """
-        same = _same_bucket(item)
+        login = item.login
         with self._lock:  # opening connects to nothing, but a login must be made once
-            if same not in self._buckets:
-                self._buckets[same] = find_objects(item.backend).open(item.options)
-            return self._buckets[same]
+            if login not in self._buckets:
+                self._buckets[login] = find_objects(item.backend).open(item.options)
+            return self._buckets[login]
 
     def sites(self, server_url: str | None = None) -> Iterator[Site]:
         """Yield every key set.
@@ -267,11 +267,6 @@ class Assembly:
             hint=f"add a file to `key_sets.{name}.publish`, or the URL that verifiers read to "
             f"`key_sets.{name}.probes`",
         )
-
-
-def _same_bucket(item: ObjectSettings) -> str:
-    """Return what is equal for publications that share a login and its connections; no option is a secret."""
-    return f"{item.backend} {item.options.model_dump_json()}"
 
 
 def served(settings: Settings) -> Any:

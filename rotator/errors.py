@@ -83,6 +83,15 @@ class StoreDenied(StoreError):
     exit_code = 77
 
 
+class StoreMisconfigured(StoreDenied):
+    """What is configured of this place does not fit what is there (no such bucket, another region).
+
+    Nothing but a changed configuration, or place, helps here; everything else of the key set goes on.
+    """
+
+    exit_code = 78
+
+
 class StoreCorrupt(StoreError):
     """What the store holds cannot be trusted: stop, change nothing."""
 

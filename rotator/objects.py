@@ -63,7 +63,7 @@ class ObjectStore(Protocol):
             most: bytes of the body to be returned; of a longer one, one more than that.
 
         Raises:
-            StoreUnavailable, StoreDenied, StoreCorrupt, ConfigError: no answer is never None.
+            StoreUnavailable, StoreDenied, StoreMisconfigured: no answer is never None.
         """
         ...
 
@@ -73,7 +73,7 @@ class ObjectStore(Protocol):
         Raises:
             Conflict: it is another one by now; nothing was written.
             StoreUnavailable, StoreDenied: whether it was written is for the next look.
-            ConfigError: this storage cannot write on a condition, and was not allowed to write without.
+            StoreMisconfigured: this storage cannot write on a condition, and was not allowed to write without.
         """
         ...
 

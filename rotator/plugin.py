@@ -13,6 +13,7 @@ from rotator.errors import (
     StoreCorrupt,
     StoreDenied,
     StoreError,
+    StoreMisconfigured,
     StoreUnavailable,
 )
 from rotator.fence import still_time
@@ -72,6 +73,7 @@ __all__ = [
     "StoreCorrupt",
     "StoreDenied",
     "StoreError",
+    "StoreMisconfigured",
     "StoreUnavailable",
     "Stored",
     "Version",

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rotator.plugin import ConfigError, Conflict, RotatorError, StoreDenied, StoreUnavailable
+from rotator.plugin import (
+    Conflict,
+    RotatorError,
+    StoreDenied,
+    StoreMisconfigured,
+    StoreUnavailable,
+)
 from rotator_aws.failures import DENIED, Asked, Refused
 from rotator_aws.object_settings import ObjectSettings
 
@@ -49,8 +55,8 @@ def meaning(
     if code in _ELSEWHERE:
         return _elsewhere(said, settings)
     if code == "NoSuchBucket":
-        return ConfigError(
-            f"{asked.place} has no bucket {bucket}",
+        return StoreMisconfigured(
+            f"there is no bucket {bucket} where it was asked for: {asked.place}",
             hint="make it, or mend `bucket`, `region`, `endpoint_url` or `path_style`",
         )
     if code in DENIED or code in ("403", "AllAccessDisabled"):
@@ -75,9 +81,9 @@ def meaning(
     )
 
 
-def unable(asked: Asked) -> ConfigError:
+def unable(asked: Asked) -> StoreMisconfigured:
     """Return the error for storage that cannot write on a condition, or does not heed one."""
-    return ConfigError(
+    return StoreMisconfigured(
         f"{asked.place} does not heed If-Match and If-None-Match, by which a document is kept from "
         "replacing a newer one",
         hint="use storage that does; or let only one process publish there, and say `conditional: false`",
@@ -99,10 +105,10 @@ def _denied(asked: Asked, settings: ObjectSettings) -> StoreDenied:
     return StoreDenied(f"{asked.place} does not allow {asked.what}", hint=hint)
 
 
-def _elsewhere(said: Refused, settings: ObjectSettings) -> ConfigError:
+def _elsewhere(said: Refused, settings: ObjectSettings) -> StoreMisconfigured:
     region = _region(said.answer)
     known = f"it is in {region}" if region else "it is in another one"
-    return ConfigError(
+    return StoreMisconfigured(
         f"the bucket {settings.bucket} is not in the region {settings.region}: {known}",
         hint=f"set `region: {region}`" if region else "set `region` to that of the bucket",
     )

@@ -57,7 +57,7 @@ class Bucket:
         """Return an object, None when the storage says that there is none; one GetObject.
 
         Raises:
-            StoreUnavailable, StoreDenied, ConfigError: no answer is never None.
+            StoreUnavailable, StoreDenied, StoreMisconfigured: no answer is never None.
         """
         return self._step("object.read", lambda: self._get(key, most))
 
@@ -91,7 +91,7 @@ class Bucket:
         Raises:
             Conflict: it is another one by now; nothing was written.
             StoreUnavailable, StoreDenied: whether it was written is for the next look.
-            ConfigError: the storage does not heed conditions; see also `get`.
+            StoreMisconfigured: the storage does not heed conditions; see also `get`.
         """
         if self.settings.conditional and not self._heeds:
             self._step("object.ask", lambda: self._ask(key, new))

@@ -30,8 +30,14 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) ->
     Configuration, permissions, every store, key ring, target and probe, the keys' material, and the
     clocks. The exit code is that of the worst fault; advice is none.
     """
-    from rotator.cli.inspecting import inspect_key_set, inspect_store, try_store, without
-    from rotator.settings.scopes import stores_of
+    from rotator.cli.inspecting import (
+        inspect_bucket,
+        inspect_key_set,
+        inspect_store,
+        try_store,
+        without,
+    )
+    from rotator.settings.scopes import buckets_of, stores_of
 
     session = Session(options, level="error")
     names = session.chosen(key_sets)
@@ -56,6 +62,8 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) ->
             if write:
                 take(f"store {store}", try_store(assembly, store, names))
         told = {item["text"]: item["subject"] for item in found if item["level"] == "fault"}
+        for bucket, scopes in buckets_of(session.settings, names):
+            take(f"bucket {bucket.bucket}", inspect_bucket(assembly, bucket, scopes))
         for name in names:
             take(f"key set {name}", without(told, inspect_key_set(assembly, name)))
     code = worst([item["exit_code"] for item in found])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -14,7 +14,7 @@ from rotator.cli.amiss import lacking, nobody_rotates, says_why, with_lateness
 from rotator.cli.exercising import Trial
 from rotator.cli.reading import kinds_of, ring_of, suspicion
 from rotator.errors import RotatorError, StoreError
-from rotator.inspection import Finding, Inspectable
+from rotator.inspection import Finding, Inspectable, Scope
 from rotator.observed import DocumentKind, Sighting
 from rotator.plan import waiting_for
 from rotator.policy import format_duration
@@ -24,6 +24,7 @@ from rotator.reconcile.look import Seen, look_at, witness_of
 from rotator.reconcile.site import Site
 from rotator.ring import Key, KeyRing, Phase
 from rotator.settings.scopes import scopes_of, trial_scope
+from rotator.settings.targets import ObjectSettings
 from rotator.stores import ServerTime
 
 _TESTED: Final = (Phase.PENDING, Phase.ACTIVE)
@@ -42,6 +43,23 @@ def inspect_store(assembly: Assembly, name: str, key_sets: Collection[str]) -> I
         return
     yield from report.findings
     yield from _clock(assembly, f"the store {name}", report.server_time)
+
+
+def inspect_bucket(
+    assembly: Assembly, bucket: ObjectSettings, scopes: Sequence[Scope]
+) -> Iterator[Finding]:
+    """Open a bucket and let it say what it may do with the objects of these key sets, and what it advises."""
+    try:
+        opened = assembly.bucket(bucket)
+        if not isinstance(opened, Inspectable):
+            yield Finding("ok", "opened; its backend has no inspection")
+            return
+        report = opened.inspect(scopes)
+    except RotatorError as error:
+        yield _fault(error)
+        return
+    yield from report.findings
+    yield from _clock(assembly, f"the bucket {bucket.bucket}", report.server_time)
 
 
 def try_store(assembly: Assembly, name: str, key_sets: Collection[str]) -> Iterator[Finding]:
@@ -177,7 +195,7 @@ def _holds_keys(seen: Seen) -> bool:
 def _target(site: Site, ring: KeyRing, seen: Seen) -> Iterator[Finding]:
     name, sighting = seen.target.name, seen.sighting
     if not sighting.answered:
-        code = sighting.exit_code if sighting.exit_code == 77 else 75
+        code = sighting.exit_code if sighting.exit_code in (77, 78) else 75
         yield Finding("fault", f"no answer from {name}: {sighting.error}", exit_code=code)
         return
     if sighting.foreign:

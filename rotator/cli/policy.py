@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -10,6 +11,9 @@ from rotator.cli.session import Session
 from rotator.errors import UsageError
 from rotator.inspection import Inspectable, Role, Scope
 from rotator.stores import DocumentKind
+
+if TYPE_CHECKING:
+    from rotator.settings.targets import ObjectSettings
 
 FORMAT: Final = "rotator.policy/1"
 _READS: Final = {
@@ -34,16 +38,18 @@ def policy(options: dict[str, Any], store: str, key_sets: tuple[str, ...], role:
     """Print what a role must be allowed in a store, and nothing more.
 
     In the secrets manager's own language, for the key sets that have something in this store. Nothing is
-    read there, and nothing is changed.
+    read there, and nothing is changed. A bucket that JWKS are published in is a store here: `s3:BUCKET`, or
+    `s3` where there is one.
     """
     session = Session(options)
-    name, wanted = _known(session, store), Role(role)
     chosen = session.chosen(key_sets) if key_sets else ()
-    scopes = _scopes(session, name, chosen, wanted)
+    bucket = _bucket(session, store, chosen)
+    name, wanted = _known(session, store) if bucket is None else store, Role(role)
+    scopes = _scopes(session, name, chosen, wanted) if bucket is None else bucket[1]
     with session.assembly() as assembly:
-        opened = assembly.store(name)
+        opened = assembly.store(name) if bucket is None else assembly.bucket(bucket[0])
         if not isinstance(opened, Inspectable):
-            backend = session.settings.stores[name].backend
+            backend = session.settings.stores[name].backend if bucket is None else name
             raise UsageError(
                 f"the backend {backend} of the store {name} prints no policies",
                 hint="its documentation says which rights it takes",
@@ -61,6 +67,29 @@ def policy(options: dict[str, Any], store: str, key_sets: tuple[str, ...], role:
         }
     )
     return 0
+
+
+def _bucket(
+    session: Session, name: str, key_sets: Sequence[str]
+) -> tuple[ObjectSettings, tuple[Scope, ...]] | None:
+    """Return the bucket of that name with the key sets' keys there, None when a store is meant."""
+    from rotator.settings.scopes import buckets_of
+
+    if name in session.settings.stores:
+        return None
+    found = [
+        (item, scopes)
+        for item, scopes in buckets_of(
+            session.settings, key_sets or list(session.settings.key_sets)
+        )
+        if name in (item.to, item.bucket)
+    ]
+    if len(found) > 1:
+        raise UsageError(
+            f"these key sets publish in {len(found)} buckets, or with several logins",
+            hint=f"name one: {', '.join(sorted({item.bucket for item, _ in found}))}; or name the key sets",
+        )
+    return found[0] if found else None
 
 
 def _known(session: Session, store: str) -> str:

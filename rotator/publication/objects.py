@@ -65,7 +65,8 @@ class ObjectPublication:
 
         Raises:
             StoreUnavailable, StoreDenied, StoreCorrupt: no answer, or something that is no document.
-            ConfigError: no such bucket, or it is elsewhere; BackendMissing: what it needs is not installed.
+            StoreMisconfigured: no such bucket, or it is elsewhere.
+            BackendMissing: what it needs is not installed.
         """
         found = self._get()
         if found is None:
@@ -97,7 +98,7 @@ class ObjectPublication:
         Raises:
             Conflict: it is another one by now, or carries a higher revision; nothing was written.
             StoreCorrupt: the document is no public JWKS of this key set; nothing was written.
-            StoreUnavailable, StoreDenied, ConfigError: as for `look`, and for the write itself.
+            StoreUnavailable, StoreDenied, StoreMisconfigured: as for `look`, and for the write itself.
         """
         marks = self._checked(document)
         found = self._get()

@@ -68,7 +68,7 @@ def _failing_targets(seen: tuple[Seen, ...]) -> dict[str, RotatorError]:
         name, sighting = item.target.name, item.sighting
         if not sighting.answered:
             found[name] = TargetFailing(f"no answer from {name}: {sighting.error}")
-            found[name].exit_code = sighting.exit_code if sighting.exit_code == 77 else 75
+            found[name].exit_code = sighting.exit_code if sighting.exit_code in (77, 78) else 75
         elif sighting.foreign and not item.target.writable:
             found[name] = TargetFailing(
                 f"{name} serves another key set", hint="correct its address under `probes:`"

@@ -8,6 +8,7 @@ from typing import Final
 from rotator.documents import document_name
 from rotator.inspection import SCRATCH, Scope
 from rotator.settings.result import Settings
+from rotator.settings.targets import ObjectSettings
 from rotator.stores import DocumentKind
 
 NOTIFY: Final = "notify"
@@ -34,6 +35,18 @@ def stores_of(settings: Settings, key_sets: Collection[str]) -> tuple[str, ...]:
     used = {item.store for item in chosen}
     used |= {target.store for item in chosen for target in item.documents}
     return tuple(name for name in settings.stores if name in used)
+
+
+def buckets_of(
+    settings: Settings, key_sets: Collection[str]
+) -> tuple[tuple[ObjectSettings, tuple[Scope, ...]], ...]:
+    """Return each bucket that key sets publish in, as one of its entries has it, and their keys there as scopes."""
+    found: dict[str, tuple[ObjectSettings, list[Scope]]] = {}
+    for name in key_sets:
+        for item in settings.key_sets[name].objects:
+            scope = Scope(name, ring=False, documents=(item.key,))
+            found.setdefault(item.login, (item, []))[1].append(scope)
+    return tuple((item, tuple(scopes)) for item, scopes in found.values())
 
 
 def trial_scope(scopes: Collection[Scope]) -> Scope:

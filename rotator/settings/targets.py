@@ -59,7 +59,17 @@ class ObjectSettings:
     @property
     def address(self) -> str:
         """The target's name: bucket and key, and the server where it is not the usual one."""
-        return f"{self.to}:{getattr(self.options, 'place', '')}/{self.key}"
+        return f"{self.bucket}/{self.key}"
+
+    @property
+    def bucket(self) -> str:
+        """The bucket, as operators name it: the kind, a colon, its place."""
+        return f"{self.to}:{getattr(self.options, 'place', '')}"
+
+    @property
+    def login(self) -> str:
+        """What is equal for publications that share a bucket, a login and connections; no option is a secret."""
+        return f"{self.backend} {self.options.model_dump_json()}"
 
 
 @dataclass(frozen=True, slots=True)
