@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rotator.errors import ConfigError, RotatorError
 from rotator.hostclock import HostClock
 from rotator.keys import KeyMaker, Keys
+from rotator.kubernetes.settings import ClusterSettings
 from rotator.leftovers import cleaning_command
 from rotator.objects import ObjectStore, find_objects
 from rotator.reconcile.look import Clock
@@ -26,6 +27,7 @@ from rotator.stores import DocumentKind, Store, Target, find_backend
 from rotator.targets import Stores, is_apart, is_elsewhere, is_far, open_target
 
 if TYPE_CHECKING:
+    from rotator.kubernetes.cluster import Cluster
     from rotator.signers.wall import SignerCheck
 
 
@@ -54,6 +56,7 @@ class Assembly:
         self._server_url: str | None = None
         self._stores: dict[str, Store] = {}
         self._buckets: dict[str, ObjectStore] = {}
+        self._clusters: dict[ClusterSettings, Cluster] = {}
         self._opening: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -69,9 +72,9 @@ class Assembly:
         self.close()
 
     @property
-    def opened(self) -> list[Store | ObjectStore]:
-        """The stores and buckets that are open."""
-        return [*self._stores.values(), *self._buckets.values()]
+    def opened(self) -> list[Store | ObjectStore | Cluster]:
+        """The stores, buckets and clusters that are open."""
+        return [*self._stores.values(), *self._buckets.values(), *self._clusters.values()]
 
     def successor(self, settings: Settings) -> Assembly:
         """Return the assembly of a changed configuration, with the stores that are the same in both.
@@ -86,6 +89,7 @@ class Assembly:
         }
         wanted = {item.login for one in settings.key_sets.values() for item in one.objects}
         made._buckets = {name: one for name, one in list(self._buckets.items()) if name in wanted}
+        made._clusters = dict(self._clusters)  # one that no target names any more costs nothing
         return made
 
     def close(self, *, keeping: Iterable[Assembly] = ()) -> None:
@@ -100,6 +104,7 @@ class Assembly:
                 store.close()
         self._stores.clear()
         self._buckets.clear()
+        self._clusters.clear()
 
     def store(self, name: str) -> Store:
         """Return a store, opened at most once whoever asks.
@@ -128,6 +133,13 @@ class Assembly:
             if login not in self._buckets:
                 self._buckets[login] = find_objects(item.backend).open(item.options)
             return self._buckets[login]
+
+    def cluster(self, settings: ClusterSettings) -> Cluster:
+        """Return the API server of Kubernetes, one for all targets with the same login; nothing is connected."""
+        from rotator.kubernetes.cluster import Cluster
+
+        with self._lock:
+            return self._clusters.setdefault(settings, Cluster(settings))
 
     def sites(self, server_url: str | None = None) -> Iterator[Site]:
         """Yield every key set.
@@ -220,6 +232,7 @@ class Assembly:
             lambda name: is_elsewhere(own, stores[name]),
             self.bucket,
             lambda item: is_apart(own, item),
+            self.cluster,
         )
 
     def _signer_checks(self, configured: KeySetSettings) -> tuple[SignerCheck, ...]:

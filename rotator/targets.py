@@ -8,19 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from rotator.kubernetes.settings import ClusterSettings
 from rotator.objects import ObjectStore
 from rotator.settings.result import StoreSettings
 from rotator.settings.targets import (
     AuthenticatorSettings,
+    ConfigMapSettings,
     DeliverSettings,
     DocumentSettings,
     ObjectSettings,
     PublishSettings,
+    SecretSettings,
     TargetSettings,
 )
 from rotator.stores import Store, Target
+
+if TYPE_CHECKING:
+    from rotator.kubernetes.cluster import Cluster
 
 _WHERE: Final = ("address", "address_env", "url", "endpoint_url", "region", "account_id", "path")
 """Options that say which server, or which directory, a store is; the others say where on it."""
@@ -35,12 +41,14 @@ class Stores:
         elsewhere: tells whether a store is another way than the ring's own (DESIGN §3, rule 4).
         bucket: opens the bucket of a publication, or returns it once it is open.
         apart: tells whether a bucket is another way than the ring's own store.
+        cluster: returns the API server of Kubernetes, one for all targets with the same login.
     """
 
     open: Callable[[str], Store]
     elsewhere: Callable[[str], bool]
     bucket: Callable[[ObjectSettings], ObjectStore]
     apart: Callable[[ObjectSettings], bool]
+    cluster: Callable[[ClusterSettings], Cluster]
 
 
 def open_target(item: TargetSettings, key_set: str, stores: Stores) -> Target:
@@ -53,6 +61,10 @@ def open_target(item: TargetSettings, key_set: str, stores: Stores) -> Target:
         return _object(item, key_set, stores)
     if isinstance(item, AuthenticatorSettings):
         return _authenticator(item, key_set, stores)
+    if isinstance(item, SecretSettings):
+        return _secret(item, key_set, stores)
+    if isinstance(item, ConfigMapSettings):
+        return _config_map(item, key_set, stores)
     return _file(item, key_set)
 
 
@@ -132,3 +144,33 @@ def _authenticator(item: AuthenticatorSettings, key_set: str, stores: Stores) ->
         item.service,
         independent=stores.elsewhere(item.store),
     )
+
+
+def _secret(item: SecretSettings, key_set: str, stores: Stores) -> Target:
+    from rotator.delivery.secret import KEYS, SecretDelivery
+    from rotator.kubernetes.held import SECRETS, Place
+
+    place = Place(
+        partial(stores.cluster, item.cluster),
+        SECRETS,
+        item.namespace,
+        item.name,
+        KEYS[item.document],
+        dict(item.labels),
+    )
+    return SecretDelivery(item.address, place, key_set, item.document, restart=item.restart)
+
+
+def _config_map(item: ConfigMapSettings, key_set: str, stores: Stores) -> Target:
+    from rotator.kubernetes.held import CONFIG_MAPS, Place
+    from rotator.publication.config_map import ConfigMapPublication
+
+    place = Place(
+        partial(stores.cluster, item.cluster),
+        CONFIG_MAPS,
+        item.namespace,
+        item.name,
+        frozenset({item.key}),
+        dict(item.labels),
+    )
+    return ConfigMapPublication(item.address, place, item.key, key_set)

@@ -20,7 +20,13 @@ from rotator.notify.desk import Desk
 from rotator.reconcile.site import Emit
 from rotator.server.site import WELL_KNOWN
 from rotator.service_manager import Notifier
-from rotator.settings import DocumentSettings, Settings
+from rotator.settings import (
+    DeliverSettings,
+    DocumentSettings,
+    PublishSettings,
+    Settings,
+    TargetSettings,
+)
 
 _SLICE: Final = 0.25  # seconds
 _SHOWN: Final = 5
@@ -158,10 +164,13 @@ def _addresses(settings: Settings, url: str | None) -> list[str]:
         found += [f"{url}{WELL_KNOWN}" for item in with_jwks.values() if item.default]
         found += [f"{url}/{name}/jwks.json" for name in with_jwks]
     for item in with_jwks.values():
-        found += [
-            f"store {target.store}/{item.name}/{target.document}"
-            if isinstance(target, DocumentSettings)
-            else str(target.path)
-            for target in item.publish
-        ]
+        found += [_where(target, item.name) for target in item.publish]
     return found
+
+
+def _where(target: TargetSettings, key_set: str) -> str:
+    if isinstance(target, DocumentSettings):
+        return f"store {target.store}/{key_set}/{target.document}"
+    if isinstance(target, (DeliverSettings, PublishSettings)):
+        return str(target.path)
+    return target.address

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rotator.policy import RotationPolicy
 from rotator.settings.listeners import Admin, Server
+from rotator.settings.model import Model
 from rotator.settings.result import SHUTDOWN_TIMEOUT
 from rotator.settings.signer_models import SignerCheck
-from rotator.settings.target_models import Deliver, Model, Publish
+from rotator.settings.target_models import Deliver, Publish
 from rotator.settings.values import (
     AlgorithmName,
     Duration,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
+from rotator.settings.cluster_models import DeliverSecret, PublishConfigMap
+from rotator.settings.model import DOCUMENT as _DOCUMENT
+from rotator.settings.model import Absolute, Model
 from rotator.settings.targets import (
     AuthenticatorSettings,
     DeliverSettings,
@@ -16,19 +17,6 @@ from rotator.settings.targets import (
 )
 from rotator.settings.values import Mode, Name, PathText
 from rotator.stores import DocumentKind
-
-Absolute = Callable[[str], Path]
-"""Makes a path of the configuration absolute."""
-
-_DOCUMENT: Final = (
-    "What is delivered: the signing document, or for HMAC verifiers the verification document."
-)
-
-
-class Model(BaseModel):
-    """What all models share: an unknown key is a fault, nothing changes after parsing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DeliverFiles(Model):
@@ -139,15 +127,17 @@ class PublishAuthenticator(Model):
         return AuthenticatorSettings(self.to, self.store, self.service)
 
 
-Deliver = Annotated[DeliverFiles | DeliverStore, Field(discriminator="to")]
+Deliver = Annotated[DeliverFiles | DeliverStore | DeliverSecret, Field(discriminator="to")]
 Publish = Annotated[
-    PublishFile | PublishStore | PublishS3 | PublishAuthenticator, Field(discriminator="to")
+    PublishFile | PublishStore | PublishS3 | PublishConfigMap | PublishAuthenticator,
+    Field(discriminator="to"),
 ]
-DELIVERIES: Final[tuple[type[Model], ...]] = (DeliverFiles, DeliverStore)
+DELIVERIES: Final[tuple[type[Model], ...]] = (DeliverFiles, DeliverStore, DeliverSecret)
 PUBLICATIONS: Final[tuple[type[Model], ...]] = (
     PublishFile,
     PublishStore,
     PublishS3,
+    PublishConfigMap,
     PublishAuthenticator,
 )
 """The same kinds one by one, in the order of the documentation."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rotator.kubernetes.settings import ClusterSettings
 from rotator.stores import DocumentKind
 
 
@@ -87,7 +88,53 @@ class AuthenticatorSettings:
         return f"{self.to}:{self.store}/{self.service}"
 
 
+@dataclass(frozen=True, slots=True)
+class SecretSettings:
+    """One delivery that is a Kubernetes Secret; `namespace` None is that of the identity."""
+
+    to: str
+    name: str
+    cluster: ClusterSettings
+    namespace: str | None = None
+    document: DocumentKind = DocumentKind.SIGNING
+    labels: tuple[tuple[str, str], ...] = ()
+    restart: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """The target's name."""
+        return _in_cluster(self.to, self.cluster, self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMapSettings:
+    """One publication that is a key of a Kubernetes ConfigMap."""
+
+    to: str
+    name: str
+    cluster: ClusterSettings
+    namespace: str | None = None
+    key: str = "jwks.json"
+    labels: tuple[tuple[str, str], ...] = ()
+    document: DocumentKind = DocumentKind.JWKS
+
+    @property
+    def address(self) -> str:
+        """The target's name."""
+        return _in_cluster(self.to, self.cluster, self.namespace, self.name)
+
+
+def _in_cluster(kind: str, cluster: ClusterSettings, namespace: str | None, name: str) -> str:
+    return f"{kind}:{'/'.join(part for part in (cluster.context, namespace, name) if part)}"
+
+
 TargetSettings = (
-    DeliverSettings | PublishSettings | DocumentSettings | ObjectSettings | AuthenticatorSettings
+    DeliverSettings
+    | PublishSettings
+    | DocumentSettings
+    | ObjectSettings
+    | AuthenticatorSettings
+    | SecretSettings
+    | ConfigMapSettings
 )
 """A delivery or a publication. A kind that is no path and no document of a store has an `address`."""
