@@ -14,6 +14,7 @@ WAITING: Final = (
     "tests/campaign/test_signer_verifier.py",
     "tests/campaign/test_kill_and_pause.py",
     "tests/servers_e2e/test_signer_verifier.py",
+    "tests/servers_e2e/test_adopt_move.py::test_show_8",
     "tests/campaign/test_stopped.py",
     "tests/fuzz/test_daemon_faults.py",
     "tests/campaign/test_leaks.py",

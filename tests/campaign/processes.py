@@ -273,9 +273,9 @@ def ended(*things: Any) -> Iterator[None]:
                     one.end(signal.SIGKILL)
 
 
-def until(true: Callable[[], bool], bound: float = BOUND) -> None:
-    """Wait until something holds, asking again and again."""
+def until(true: Callable[[], bool], bound: float = BOUND, *, every: float = 0.05) -> None:
+    """Wait until something holds, asking again and again; seldom, where it takes long to answer."""
     end = time.monotonic() + bound
     while not true():
         assert time.monotonic() < end, "it did not come about in time"
-        pause(0.05)
+        pause(every)

@@ -113,7 +113,7 @@ def test_no_token_is_rejected(tmp_path: Path) -> None:
             )
 
         try:
-            until(all_done)
+            until(all_done, every=0.5)
             found = {name: pair.finish() for name, pair in pairs.items()}
         finally:
             for pair in pairs.values():
