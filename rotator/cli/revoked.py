@@ -51,6 +51,10 @@ class Reports:
         known = Known(outcome.ring, outcome.observed, outcome.now, written, outcome.failures)
         self._of[outcome.ring.key_set] = report_of(done.revocation, known)
 
+    def of(self, key_set: str) -> dict[str, Any]:
+        """Return the report of a key set. Raises KeyError where nothing was revoked."""
+        return self._of[key_set]
+
     def tell(self, session: Session, results: Sequence[Result]) -> None:
         """Print the reports, add them to the results, and write the file.
 
