@@ -73,6 +73,7 @@ class Memory:
         conflicts: by target, how often in a row somebody else was faster.
         said: what was said once and need not be said at each tick.
         asked: by signer check, what it said last.
+        shown: by target, the revision that it was last seen with, 0 for none; what is missing was empty.
     """
 
     revision: int = 0
@@ -87,6 +88,7 @@ class Memory:
     conflicts: dict[str, int] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
     asked: dict[str, Asked] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
     confirmed_known: bool = False
 
     def drift(self, now: datetime, elapsed: timedelta) -> timedelta:

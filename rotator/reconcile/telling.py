@@ -146,8 +146,10 @@ def looks(site: Site, ring: KeyRing, seen: Sequence[Seen], verdict: Verdict) -> 
     known = {key.kid for key in ring.keys} | {entry.kid for entry in ring.history}
     for item in seen:
         strange = [kid for kid in item.sighting.strangers if kid not in known]
+        what = _taken_back(site, item)
         if item.sighting.ours and (strange or item.sighting.drifted):
             what = item.sighting.note or f"unknown kid {', '.join(strange)}"
+        if what:
             name = item.target.name
             site.emit("warning", "target.drift", key_set=site.key_set, target=name, reason=what)
     for left in site.left_behind(ring):
@@ -155,6 +157,23 @@ def looks(site: Site, ring: KeyRing, seen: Sequence[Seen], verdict: Verdict) -> 
         _once(site, f"left:{left.name}", reason, "warning", "target.left_behind", target=left.name)
     for name, what in differences(ring, site.policy).items():
         _once(site, f"differs:{name}", what, "warning", "config.differs", duration=name)
+
+
+def _taken_back(site: Site, item: Seen) -> str:
+    """Return what somebody took away from a target since this process last saw it; empty when nobody did.
+
+    A probe's answers may come from caches of different age, and tell nothing of that.
+    """
+    name, seen, shown = item.target.name, item.sighting, site.memory.shown
+    if not item.target.writable or not seen.answered or seen.foreign:
+        return ""
+    before = shown.pop(name, None)
+    if not seen.filled:
+        return "" if before is None else "it was emptied"
+    shown[name] = seen.revision or 0
+    if before is None or shown[name] >= before:
+        return ""
+    return f"it was set back from revision {before} to {shown[name]}"
 
 
 def signers(site: Site, ring: KeyRing, now: datetime, observed: Observed) -> None:
