@@ -49,12 +49,14 @@ class Scope:
         max_keys: the most keys that it ever publishes at once; material takes two places more.
         ring: whether ring and material lie in this store, or only documents.
         documents: the names of the documents that are kept in this store, `KEY_SET/DOCUMENT`.
+        authenticators: the authenticators of this store that verify with the key set's JWKS.
     """
 
     key_set: str
     max_keys: int = 10
     ring: bool = True
     documents: tuple[str, ...] = ()
+    authenticators: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -32,6 +32,9 @@ class ConjurDocuments:
         self._calls = calls
         self._names = names
 
+    def _variable(self, name: str) -> str:
+        return self._names.document(name)
+
     def read(self, name: str) -> Document | None:
         """Return a document as everybody sees it, or None where its variable is declared and holds none.
 
@@ -96,7 +99,7 @@ class ConjurDocuments:
                 self.delete(f"{key_set}/{variable.removeprefix(branch)}")
 
     def _history(self, name: str) -> History[Written]:
-        return History(self._conjur, self._names.document(name), parse)
+        return History(self._conjur, self._variable(name), parse)
 
     def _write(
         self,

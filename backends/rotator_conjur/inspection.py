@@ -46,6 +46,7 @@ def inspect(
 
 def _scope(conjur: Conjur, names: Names, scope: Scope) -> Iterator[Finding]:
     needed = [f"{names.prefix}/{name}" for name in variables(names, scope)]
+    needed += [names.verifier_keys(service) for service in scope.authenticators]
     missing = _missing(conjur, needed)
     if needed and not missing:
         yield Finding(

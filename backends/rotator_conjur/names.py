@@ -17,6 +17,7 @@ _KEY_SET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _DOCUMENT: Final = re.compile(
     r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})*"
 )
+_SERVICE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 _KID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,127}")
 _SLOT: Final = re.compile(r"slot-[0-9]{2,3}")
 _VARIABLE: Final = re.compile(r"(k-[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9_-]{0,127})(\.[0-9]{1,4})?")
@@ -70,6 +71,20 @@ class Names:
                 hint="name it KEY_SET/DOCUMENT, such as orders/signing; `ring` and `material` are taken",
             )
         return f"{self.key_set(key_set)}/{rest}"
+
+    @staticmethod
+    def verifier_keys(service: str) -> str:
+        """Return the variable of the keys that an authn-jwt service verifies with; the branch is Conjur's own.
+
+        Raises:
+            ConfigError: no service can be called that.
+        """
+        if _SERVICE.fullmatch(service) is None:
+            raise ConfigError(
+                f"Conjur can have no authn-jwt service {service!r}",
+                hint="name it as in `conjur/authn-jwt/SERVICE`",
+            )
+        return f"conjur/authn-jwt/{service}/public-keys"
 
     def material(self, key_set: str, locator: str) -> str:
         """Return the variable of a locator.

@@ -59,7 +59,18 @@ def _rotator(names: Names, settings: ConjurSettings, scopes: list[Scope]) -> Ite
                 yield "    - !policy"
                 yield f"      id: {scope.key_set}/{MATERIAL}"
                 yield "      owner: !group rotators"
+    for scope in scopes:
+        yield from _verifier_keys(names, scope)
     yield from _member(names, settings)
+
+
+def _verifier_keys(names: Names, scope: Scope) -> Iterator[str]:
+    for service in scope.authenticators:
+        yield f"# The keys that authn-jwt/{service} verifies with. Its own policy declares them, and says who logs in:"
+        yield "- !permit"
+        yield f"  role: !group {names.prefix}/rotators"
+        yield "  privileges: [ read, execute, update ]"
+        yield f"  resource: !variable {names.verifier_keys(service)}"
 
 
 def _reader(names: Names, role: Role, scopes: list[Scope]) -> Iterator[str]:

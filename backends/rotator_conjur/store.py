@@ -20,6 +20,7 @@ from rotator_conjur.documents import ConjurDocuments
 from rotator_conjur.material import ConjurMaterial
 from rotator_conjur.names import Names
 from rotator_conjur.rings import ConjurRings
+from rotator_conjur.verifier_keys import ConjurVerifierKeys
 
 if TYPE_CHECKING:
     from rotator_conjur.settings import ConjurSettings
@@ -59,6 +60,14 @@ class ConjurStore:
     def documents(self) -> ConjurDocuments:
         """Return where derived documents can be kept; no I/O."""
         return ConjurDocuments(self._conjur, self._calls, self._names)
+
+    def verifier_keys(self, service: str) -> ConjurVerifierKeys:
+        """Return where the JWKS is kept that an authn-jwt service verifies with; no I/O.
+
+        Raises:
+            ConfigError: no service can be called that.
+        """
+        return ConjurVerifierKeys(self._conjur, self._calls, self._names, service)
 
     def inspect(self, scopes: Sequence[Scope] = ()) -> Report:
         """Report identity, privileges on each variable, rings, the server's clock, advice; writes nothing."""

@@ -10,7 +10,12 @@ from typing import Any, Final
 
 from rotator.policy import RotationPolicy
 from rotator.settings.signers import SignerCheckSettings
-from rotator.settings.targets import DocumentSettings, ObjectSettings, TargetSettings
+from rotator.settings.targets import (
+    AuthenticatorSettings,
+    DocumentSettings,
+    ObjectSettings,
+    TargetSettings,
+)
 
 SHUTDOWN_TIMEOUT: Final = timedelta(seconds=25)
 """Kubernetes kills a container 30 s after its SIGTERM."""
@@ -118,6 +123,11 @@ class KeySetSettings:
     def objects(self) -> tuple[ObjectSettings, ...]:
         """Every publication that is an object in a bucket."""
         return tuple(item for item in self.publish if isinstance(item, ObjectSettings))
+
+    @property
+    def authenticators(self) -> tuple[AuthenticatorSettings, ...]:
+        """Every publication that is what an authenticator of a store verifies with."""
+        return tuple(item for item in self.publish if isinstance(item, AuthenticatorSettings))
 
     @property
     def digest(self) -> str:

@@ -34,6 +34,7 @@ def stores_of(settings: Settings, key_sets: Collection[str]) -> tuple[str, ...]:
     chosen = [settings.key_sets[name] for name in key_sets]
     used = {item.store for item in chosen}
     used |= {target.store for item in chosen for target in item.documents}
+    used |= {target.store for item in chosen for target in item.authenticators}
     return tuple(name for name in settings.stores if name in used)
 
 
@@ -66,9 +67,10 @@ def _scopes(settings: Settings, store: str, key_sets: Collection[str]) -> Iterat
         if name not in key_sets:
             continue
         kinds = [target.document for target in item.documents if target.store == store]
+        services = tuple(one.service for one in item.authenticators if one.store == store)
         ring = item.store == store
-        if ring or kinds:
+        if ring or kinds or services:
             documents = tuple(document_name(name, kind) for kind in kinds)
             if ring and settings.told(name):
                 documents += (notify_document(name),)
-            yield Scope(name, item.policy.max_keys, ring=ring, documents=documents)
+            yield Scope(name, item.policy.max_keys, ring, documents, services)

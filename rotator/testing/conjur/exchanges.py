@@ -148,7 +148,7 @@ class Exchanges:
         if keys is None:
             raise Refused
         try:
-            token = jwt.decode(given, KeySet.import_key_set(json.loads(keys)["value"]), _ALGORITHMS)
+            token = jwt.decode(given, KeySet.import_key_set(_signing_keys(keys)), _ALGORITHMS)
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise Refused from error
         claims = dict(token.claims)
@@ -162,6 +162,22 @@ class Exchanges:
         if audience is not None and audience not in (said if isinstance(said, list) else [said]):
             raise Refused
         return claims
+
+
+def _signing_keys(text: str) -> Any:
+    """Return the JWKS in `public-keys`, checked as a real server does: it reads these two members and no other.
+
+    Raises:
+        ValueError, KeyError, TypeError: it would refuse them.
+    """
+    found = json.loads(text)
+    if (
+        found["type"] != "jwks"
+        or not isinstance(found["value"]["keys"], list)
+        or not found["value"]["keys"]
+    ):
+        raise ValueError("not a public-keys value")
+    return found["value"]
 
 
 def _authorization(header: str) -> tuple[str, list[str], str]:
