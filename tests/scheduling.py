@@ -24,7 +24,13 @@ WAITING: Final = (
 """Real processes that rotate in seconds, and attacks: they wait more than they compute, and a clock judges
 them. One worker has them all, one after the other."""
 
-TOGETHER: Final = ("tests/packaging/", "tests/aws/", "tests/conjur/", "tests/vault/")
+TOGETHER: Final = (
+    "tests/packaging/",
+    "tests/aws/",
+    "tests/conjur/",
+    "tests/kubernetes/",
+    "tests/vault/",
+)
 """Folders whose tests share an environment or a server."""
 
 APART: Final = ("tests/servers_e2e/", "tests/model/", "tests/contract/", "tests/soak/")

@@ -206,9 +206,11 @@ class Cluster:
             return self._login, True
 
     def _forget(self, login: Login) -> None:
+        """Let go of a login that the server refuses: it refuses it in every thread."""
         with self._lock:
             if self._login is login:
                 self._login = None
+        login.client.close()
 
 
 @dataclass(frozen=True, slots=True)
