@@ -37,6 +37,7 @@ class Case:
         page: the history, as long as somebody is behind.
         newest: the id of the last line that was seen.
         synced: the ledger was read from the store.
+        spared: what the file of this host had was taken over.
         looked: a tick came to its end, so that `standing` is all there is.
         compared: what the ledger had open was held against `standing`.
         standing: the conditions that were seen last.
@@ -49,6 +50,7 @@ class Case:
     page: Page = field(default_factory=Page)
     newest: str = ""
     synced: bool = False
+    spared: bool = False
     looked: bool = False
     compared: bool = False
     standing: dict[Topic, Condition] = field(default_factory=dict)
@@ -159,8 +161,10 @@ class Clerk:
 
     def _keep(self, key_set: str, case: Case) -> None:
         """Write the ledger into the file of this host, with what is in there from before."""
-        spare = None if case.synced else self.keeper.spared(key_set)
+        # Once only: what was confirmed since would come back with it.
+        spare = None if case.spared or case.synced else self.keeper.spared(key_set)
         with self.lock:
+            case.spared = True
             if spare is not None:
                 case.ledger = merged(case.ledger, spare)
             ledger = case.ledger
