@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rotator.cli.session import Events, Result, Session, pause
+from rotator.cli.telling import Told, telling
 from rotator.cli.views import (
     failing_now,
     failures_view,
@@ -68,7 +69,10 @@ def act(session: Session, names: Sequence[str], asked: Asked) -> list[Result]:
         if asked.meter is not None:
             assembly.emit = asked.meter.through(events.emit)
         _confirm(session, assembly, names, asked)
-        return session.each(names, lambda name: _metered(session, assembly, name, events, asked))
+        with telling(assembly, asked.meter, dry=asked.dry_run) as told:
+            return session.each(
+                names, lambda name: _watched(session, assembly, name, events, asked, told=told)
+            )
 
 
 def order(session: Session, name: str, asked: Asked) -> int:
@@ -97,19 +101,26 @@ def _blind(site: Site) -> bool:
     return all(target.kind is DocumentKind.SIGNING for target in site.targets)
 
 
-def _metered(
-    session: Session, assembly: Assembly, name: str, events: Events, asked: Asked
+def _watched(
+    session: Session, assembly: Assembly, name: str, events: Events, asked: Asked, *, told: Told
 ) -> Result:
     try:
-        return _one(session, assembly, name, events, asked)
+        return _one(session, assembly, name, events, asked, told=told.ticked)
     except Exception as error:
-        if asked.meter is not None:
-            kind = session.settings.key_sets[name].policy.kind
-            asked.meter.could_not(name, error, kind.algorithm)
+        kind = session.settings.key_sets[name].policy.kind
+        told.could_not(name, error, kind.algorithm)
         raise
 
 
-def _one(session: Session, assembly: Assembly, name: str, events: Events, asked: Asked) -> Result:
+def _one(
+    session: Session,
+    assembly: Assembly,
+    name: str,
+    events: Events,
+    asked: Asked,
+    *,
+    told: Callable[[Site, Outcome], None] | None,
+) -> Result:
     from rotator.reconcile.settle import settle
 
     site = _site(assembly, name, asked)
@@ -130,7 +141,6 @@ def _one(session: Session, assembly: Assembly, name: str, events: Events, asked:
         if done.outcome is not None and not asked.dry_run:
             assembly.refresh_neighbour(site, done.outcome.ring)
         return _ordered(session, site, done, events.take(), wait=asked.wait)
-    told = asked.meter.ticked if asked.meter is not None else None
     settled = settle(site, wait, told)
     if asked.wait:
         from rotator.cli.waiting import Waiting
