@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALL = ("noop", "stores", "by_hand", "calls", "keysets", "keygen", "http", "metrics")
+ALL = ("noop", "stores", "by_hand", "calls", "keysets", "targets", "keygen", "http", "metrics")
 
 
 def main() -> None:
