@@ -32,12 +32,13 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) ->
     """
     from rotator.cli.inspecting import (
         inspect_bucket,
+        inspect_cluster,
         inspect_key_set,
         inspect_store,
         try_store,
         without,
     )
-    from rotator.settings.scopes import buckets_of, stores_of
+    from rotator.settings.scopes import buckets_of, clusters_of, stores_of
 
     session = Session(options, level="error")
     names = session.chosen(key_sets)
@@ -64,6 +65,8 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) ->
         told = {item["text"]: item["subject"] for item in found if item["level"] == "fault"}
         for bucket, scopes in buckets_of(session.settings, names):
             take(f"bucket {bucket.bucket}", inspect_bucket(assembly, bucket, scopes))
+        for cluster, wanted in clusters_of(session.settings, names):
+            take(f"cluster {cluster.title}", inspect_cluster(assembly, cluster, wanted))
         for name in names:
             take(f"key set {name}", without(told, inspect_key_set(assembly, name)))
     code = worst([item["exit_code"] for item in found])

@@ -15,6 +15,8 @@ from rotator.cli.exercising import Trial
 from rotator.cli.reading import kinds_of, ring_of, suspicion
 from rotator.errors import RotatorError, StoreError
 from rotator.inspection import Finding, Inspectable, Scope
+from rotator.kubernetes.access import Wanted, inspect
+from rotator.kubernetes.settings import ClusterSettings
 from rotator.observed import DocumentKind, Sighting
 from rotator.plan import waiting_for
 from rotator.policy import format_duration
@@ -60,6 +62,16 @@ def inspect_bucket(
         return
     yield from report.findings
     yield from _clock(assembly, f"the bucket {bucket.bucket}", report.server_time)
+
+
+def inspect_cluster(
+    assembly: Assembly, cluster: ClusterSettings, wanted: Sequence[Wanted]
+) -> Iterator[Finding]:
+    """Ask a cluster what this identity may do with the objects of these key sets."""
+    try:
+        yield from inspect(assembly.cluster(cluster), wanted)
+    except RotatorError as error:
+        yield _fault(error)
 
 
 def try_store(assembly: Assembly, name: str, key_sets: Collection[str]) -> Iterator[Finding]:

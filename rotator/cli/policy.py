@@ -39,10 +39,12 @@ def policy(options: dict[str, Any], store: str, key_sets: tuple[str, ...], role:
 
     In the secrets manager's own language, for the key sets that have something in this store. Nothing is
     read there, and nothing is changed. A bucket that JWKS are published in is a store here: `s3:BUCKET`, or
-    `s3` where there is one.
+    `s3` where there is one; `kubernetes`, or a context, prints the Role for Secrets and ConfigMaps.
     """
     session = Session(options)
     chosen = session.chosen(key_sets) if key_sets else ()
+    if _print_rbac(session, store, chosen, Role(role)):
+        return 0
     bucket = _bucket(session, store, chosen)
     name, wanted = _known(session, store) if bucket is None else store, Role(role)
     scopes = _scopes(session, name, chosen, wanted) if bucket is None else bucket[1]
@@ -55,18 +57,32 @@ def policy(options: dict[str, Any], store: str, key_sets: tuple[str, ...], role:
                 hint="its documentation says which rights it takes",
             )
         text = opened.policy(wanted, scopes)
+    _print(session, name, wanted, [scope.key_set for scope in scopes], text)
+    return 0
+
+
+def _print(session: Session, name: str, role: Role, key_sets: list[str], text: str) -> None:
     console = session.console
     console.say(text.rstrip("\n"))
     console.document(
-        {
-            "format": FORMAT,
-            "store": name,
-            "role": wanted.value,
-            "key_sets": [scope.key_set for scope in scopes],
-            "policy": text,
-        }
+        {"format": FORMAT, "store": name, "role": role.value, "key_sets": key_sets, "policy": text}
     )
-    return 0
+
+
+def _print_rbac(session: Session, name: str, key_sets: Sequence[str], role: Role) -> bool:
+    """Print Role and RoleBinding where a cluster is meant; tell whether one was."""
+    from rotator.kubernetes.access import policy as rbac
+    from rotator.settings.scopes import clusters_of
+
+    if name in session.settings.stores:
+        return False
+    found = clusters_of(session.settings, key_sets or list(session.settings.key_sets))
+    for cluster, wanted in found:
+        if name == cluster.title or (name == "kubernetes" and len(found) == 1):
+            names = list(dict.fromkeys(item.key_set for item in wanted))
+            _print(session, name, role, names, rbac(wanted, role))
+            return True
+    return False
 
 
 def _bucket(

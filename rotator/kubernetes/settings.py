@@ -20,3 +20,8 @@ class ClusterSettings:
     context: str | None = None
     connect_timeout: float = 3.0
     read_timeout: float = 10.0
+
+    @property
+    def title(self) -> str:
+        """What people call it: the context, or `kubernetes` for the only one."""
+        return self.context or "kubernetes"

@@ -7,8 +7,10 @@ from typing import Final
 
 from rotator.documents import document_name
 from rotator.inspection import SCRATCH, Scope
+from rotator.kubernetes.access import Wanted
+from rotator.kubernetes.settings import ClusterSettings
 from rotator.settings.result import Settings
-from rotator.settings.targets import ObjectSettings
+from rotator.settings.targets import ConfigMapSettings, ObjectSettings, SecretSettings
 from rotator.stores import DocumentKind
 
 NOTIFY: Final = "notify"
@@ -48,6 +50,21 @@ def buckets_of(
             scope = Scope(name, ring=False, documents=(item.key,))
             found.setdefault(item.login, (item, []))[1].append(scope)
     return tuple((item, tuple(scopes)) for item, scopes in found.values())
+
+
+def clusters_of(
+    settings: Settings, key_sets: Collection[str]
+) -> tuple[tuple[ClusterSettings, tuple[Wanted, ...]], ...]:
+    """Return each Kubernetes cluster that key sets have targets in, with those targets."""
+    found: dict[ClusterSettings, list[Wanted]] = {}
+    for name in key_sets:
+        item = settings.key_sets[name]
+        for target in (*item.deliver, *item.publish):
+            if isinstance(target, (SecretSettings, ConfigMapSettings)):
+                restart = target.restart if isinstance(target, SecretSettings) else ()
+                wanted = Wanted(name, target.document, target.namespace, target.name, restart)
+                found.setdefault(target.cluster, []).append(wanted)
+    return tuple((cluster, tuple(items)) for cluster, items in found.items())
 
 
 def trial_scope(scopes: Collection[Scope]) -> Scope:
