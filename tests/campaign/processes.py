@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
+
+from tests import servers
 
 HERE: Final = Path(__file__).resolve().parent
 BOUND: Final = 90.0  # seconds; only a test that fails waits so long
@@ -214,9 +215,8 @@ def _read(pipe: Any) -> str:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens at just now."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """A port of loopback that nobody listens at, and nobody is given meanwhile."""
+    return servers.free_port()
 
 
 def key_set(home: Path, name: str, algorithm: str, *, size: int | None = None) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
+import itertools
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -27,6 +29,10 @@ MODULES: Final = {
 """By backend: the module whose `start(scratch)` starts the server it talks to."""
 
 _started: dict[str, RunningServer] = {}
+
+_FIRST_PORT: Final = 12_000
+_PORTS: Final = 2_000
+_turns = itertools.count(secrets.randbelow(_PORTS))  # elsewhere than another run on this machine
 
 
 class RunningServer(Protocol):
@@ -88,10 +94,18 @@ def left_out(what: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """Return a loopback port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port on which nothing listens.
+
+    Below those that the kernel gives away by itself, and for each worker of the tests others: whoever asked
+    still finds it free when it comes to listen there.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for _ in range(_PORTS):
+        port = _FIRST_PORT + worker % 8 * _PORTS + next(_turns) % _PORTS
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def launch(
