@@ -95,6 +95,11 @@ class App:
         """Answer one request. Never waits for anything, so no event loop has to be asked."""
         self.answered += 1
         path, method = scope.path, scope.method
+        headers: Any = scope.headers  # granian's stubs leave `get_all` out, which RSGI has
+        hosts = headers.get_all("host")
+        if len(hosts) != 1 and (hosts or scope.http_version == "1.1"):  # RFC 9112 §3.2
+            self._say(proto, method, 400, {"error": "one Host, and no more"}, _CLOSE)
+            return
         served = self._pages.get(path)
         if path in self._paths_by_host:
             served = self._hosted.get((_host(scope), path), served)
@@ -106,7 +111,7 @@ class App:
             self._answer_health(path, method, proto)
         elif (page := served.fresh()) is None:
             self._say_none(served, method, proto)
-        elif _unchanged(page, scope):
+        elif _unchanged(page, headers):
             proto.response_empty(304, self._last(page.unmodified))
         elif method == "HEAD":
             proto.response_empty(200, self._last(page.full))
@@ -183,13 +188,12 @@ def _host(scope: Scope) -> str:
     return str(named).lower()
 
 
-def _unchanged(page: Page, scope: Scope) -> bool:
+def _unchanged(page: Page, headers: Any) -> bool:
     """Evaluate If-None-Match (RFC 9110 §13.1.2: weak comparison, a list, or `*`).
 
     If-Modified-Since is not evaluated, on purpose: two documents can be published within one second, and a
     clock can be set back, and then it would keep a verifier from a new key.
     """
-    headers = scope.headers
     asked = headers.get("if-none-match")
     if asked is None:
         return False

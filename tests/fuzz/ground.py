@@ -88,7 +88,9 @@ def learned(
                 head = method + b" " + path + b" HTTP/1.1\r\nHost: x\r\n" + condition
                 known.learn(say(address, head + b"Connection: close\r\n\r\n"))
     # What is refused before it is understood.
-    for broken in (b"no HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n"):
+    hostless = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
+    large = b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n"
+    for broken in (b"no HTTP\r\n\r\n", hostless, large):
         if raw := say(address, broken):
             known.learn(raw)
     return known

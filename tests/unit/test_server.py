@@ -296,6 +296,25 @@ def test_a_malformed_request_harms_nobody(world: World, request_bytes: bytes) ->
     assert world.server.pid == before
 
 
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [
+        (b"1.1", b"", 400),
+        (b"1.1", b"Host: x\r\nHost: x\r\n", 400),
+        (b"1.1", b"Host:\r\n", 200),
+        (b"1.0", b"", 200),
+        (b"1.0", b"Host: x\r\nHost: y\r\n", 400),
+    ],
+)
+def test_one_host_and_no_more(world: World, version: bytes, hosts: bytes, status: int) -> None:
+    """RFC 9112 §3.2: whoever says none, or several, may mean one thing to us and another to who is in between."""
+    world.publish("web", 3)
+    for path in (b"/web/jwks.json", b"/healthz"):
+        request = b"GET " + path + b" HTTP/" + version + b"\r\n" + hosts
+        said = world.send(request + b"Connection: close\r\n\r\n")
+        assert said.split(b" ", 2)[1] == str(status).encode(), said
+
+
 def test_pipelined_and_kept_alive_requests_are_answered_in_order(world: World) -> None:
     world.publish("web", 3)
     request = b"GET /web/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n"
