@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from rotator.observed import Observed
 from rotator.policy import PROTECTIVE, ZERO, RotationPolicy, format_duration
 from rotator.ring import Entry, Key, KeyRing, Phase, Protected
+
+_DISPUTED: Final = 24
+"""For so many `resync` at least a lower value is not recorded again that somebody took back."""
 
 
 def stamp(ring: KeyRing, now: datetime) -> datetime:
@@ -69,12 +73,12 @@ def _protect(
         if wanted is not None:
             item = protection.get(name)
             ready = item.lowered_at if item is not None else None
-            protection[name] = _step_towards(item, wanted, at, ready)
+            protection[name] = _step_towards(item, wanted, at, ready, policy.resync)
     cache = _observed_cache(policy, observed)
     if cache is not None and (cache > ZERO or "observed_cache" in protection):
         item = protection.get("observed_cache")
         ready = None if item is None else lowered_at("observed_cache", item, ring.in_force(policy))
-        protection["observed_cache"] = _step_towards(item, cache, at, ready)
+        protection["observed_cache"] = _step_towards(item, cache, at, ready, policy.resync)
         if protection["observed_cache"] == Protected(ZERO):
             del protection["observed_cache"]
     return replace(ring, protection=protection) if protection != ring.protection else ring
@@ -96,17 +100,28 @@ def lowered_at(name: str, item: Protected, policy: RotationPolicy) -> datetime |
 
 
 def _step_towards(
-    item: Protected | None, wanted: timedelta, at: datetime | None, ready: datetime | None
+    item: Protected | None,
+    wanted: timedelta,
+    at: datetime | None,
+    ready: datetime | None,
+    resync: timedelta,
 ) -> Protected:
     """Raise at once; lower at `ready`, when the old value has passed since the lower was recorded."""
-    if item is None or wanted >= item.value:
+    if item is None or wanted > item.value:
         return Protected(wanted)
+    if wanted == item.value:
+        # Somebody else is configured with less, or was; `disputed_at` keeps the two from taking turns.
+        return item if item.lower is None else Protected(wanted, disputed_at=at)
     if at is None:
         return item
     if item.lower is None:
+        if item.disputed_at is not None:
+            rest = max(item.value, _DISPUTED * resync)
+            if at < item.disputed_at + rest:
+                return item
         return Protected(item.value, wanted, at)
     if ready is not None and at >= ready:
-        return _step_towards(Protected(item.lower), wanted, at, None)
+        return _step_towards(Protected(item.lower), wanted, at, None, resync)
     # A still lower wish waits its turn, so that two replicas that differ do not restart each other.
     return replace(item, lower=max(item.lower, wanted))
 

@@ -128,11 +128,15 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Protected:
-    """A protective duration in force, and the lower one that will replace it once its time has passed."""
+    """A protective duration in force, and the lower one that will replace it once its time has passed.
+
+    `disputed_at`: when a lower value was taken back, for somebody is still configured with this one.
+    """
 
     value: timedelta
     lower: timedelta | None = None
     since: datetime | None = None
+    disputed_at: datetime | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -228,7 +232,8 @@ class KeyRing:
         dates = [date for key in self.keys for date in key.dates()]
         dates += [entry.at for entry in self.history]
         dates += [order.at for order in (self.hold, self.promote, *self.pins.values()) if order]
-        dates += [item.since for item in self.protection.values() if item.since is not None]
+        terms = [(item.since, item.disputed_at) for item in self.protection.values()]
+        dates += [date for term in terms for date in term if date is not None]
         single = (self.first_activated_at, self.kind_changed_at, self.discarded_at)
         dates += [date for date in (*single, self.clock_confirmed_at) if date is not None]
         return max(dates, default=None)

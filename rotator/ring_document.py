@@ -101,6 +101,8 @@ def _write_protected(item: Protected) -> dict[str, Any]:
     document: dict[str, Any] = {**item.extra, "value": item.value.total_seconds()}
     if item.lower is not None and item.since is not None:
         document |= {"lower": item.lower.total_seconds(), "since": format_date(item.since)}
+    if item.disputed_at is not None:
+        document["disputed_at"] = format_date(item.disputed_at)
     return document
 
 

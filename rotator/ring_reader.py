@@ -230,7 +230,8 @@ class _Reader:
         if (lower is None) is not (since is None):
             self.fail(path, "has one of `lower` and `since` without the other")
         extra = _unknown(data, _names(Protected))
-        return Protected(self._seconds(data, path, "value"), lower, since, extra)
+        disputed = self.date(data, path, "disputed_at")
+        return Protected(self._seconds(data, path, "value"), lower, since, disputed, extra)
 
     def _seconds(self, data: dict[str, Any], path: str, name: str) -> timedelta:
         value = data.get(name)

@@ -232,7 +232,10 @@ def confirm_clock(ring: KeyRing, now: datetime) -> KeyRing:
         return None if date is None else min(date, now)
 
     keys = tuple(_without_future(key, now) for key in ring.keys)
-    protection = {n: replace(item, since=past(item.since)) for n, item in ring.protection.items()}
+    protection = {
+        name: replace(item, since=past(item.since), disputed_at=past(item.disputed_at))
+        for name, item in ring.protection.items()
+    }
     return replace(
         ring,
         keys=keys,

@@ -237,7 +237,9 @@ def test_a_duration_is_raised_at_once_and_lowered_late() -> None:
     assert lowering == Protected(high, low, NOW)
     assert protection(lowering, low, NOW + high - MINUTE) == lowering
     assert protection(lowering, low, NOW + high) == Protected(low)
-    assert protection(lowering, high, NOW + HOUR) == Protected(high)
+    taken_back = Protected(high, disputed_at=NOW + HOUR)
+    assert protection(lowering, high, NOW + HOUR) == taken_back
+    assert protection(lowering, 3 * HOUR, NOW + HOUR) == Protected(3 * HOUR)
     assert protection(Protected(low), high, NOW, suspicious="x") == Protected(high)
     assert protection(Protected(high), low, NOW, suspicious="x") == Protected(high)
 
@@ -249,6 +251,26 @@ def test_two_that_differ_do_not_start_each_other_again() -> None:
     assert protection(lowering, 150 * MINUTE, NOW) == Protected(3 * HOUR, 150 * MINUTE, NOW)
     then = NOW + 3 * HOUR
     assert protection(lowering, HOUR, then) == Protected(2 * HOUR, HOUR, then)
+
+
+def test_one_that_takes_back_what_the_other_records_does_so_rarely() -> None:
+    """Two replicas of different configuration swap the ring every few hours, and not at each of their ticks."""
+    item: Protected | None = None
+    seen = []
+    for tick in range(24 * 12):  # a day of one each five minutes, by turns
+        wanted = 2 * HOUR if tick % 2 else HOUR
+        after = protection(item, wanted, NOW + tick * 5 * MINUTE)
+        if after != item:
+            seen.append(after)
+        item = after
+    assert {change.value for change in seen[1:]} == {2 * HOUR}
+    assert 20 < len(seen) < 30
+    # Of one mind at last, they lower it: later, but they do.
+    end = NOW + 24 * HOUR
+    while item != Protected(HOUR):
+        end += 5 * MINUTE
+        item = protection(item, HOUR, end)
+    assert end <= NOW + 29 * HOUR
 
 
 def test_an_observed_lifetime_stands_in_until_verifiers_are_through_too() -> None:

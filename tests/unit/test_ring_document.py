@@ -120,7 +120,10 @@ def sample() -> KeyRing:
             key("ended", Phase.DISCARDED, ended_at=NOW, destroy_after=NOW, reason="bad"),
         ),
         holders={"files:signing": ("active",)},
-        protection={"token_ttl": Protected(DAY, DAY / 2, NOW)},
+        protection={
+            "token_ttl": Protected(DAY, DAY / 2, NOW),
+            "leeway": Protected(DAY, disputed_at=NOW),
+        },
         hold=Order(NOW, "audit"),
         promote=Order(NOW, "now", replaces="active", urgent=True),
         pins={"retiring": Order(NOW, "kept")},
