@@ -134,10 +134,11 @@ class Observed:
         """Return the signing targets that may still hold a key (rule 2).
 
         One that answered holds what was seen. One that did not, or that left the configuration, counts
-        as holding what the ring remembers of it.
+        as holding what the ring remembers of it; not so a signer check that was told to only warn.
         """
         seen = dict(self.signing())
         answered = {name for name, sighting in seen.items() if sighting.answered}
         holding = {name for name in answered if kid in seen[name].kids + seen[name].strangers}
-        remembered = {n for n, kids in ring.holders.items() if n not in answered and kid in kids}
+        known = answered | self.watched.keys()
+        remembered = {n for n, kids in ring.holders.items() if n not in known and kid in kids}
         return tuple(sorted(holding | remembered))

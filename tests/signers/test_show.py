@@ -143,6 +143,22 @@ def test_a_check_that_only_warns(world: World) -> None:
         assert not verifies(world, token_of(issuer))
 
 
+def test_a_check_that_is_told_to_only_warn(world: World) -> None:
+    """From then on nothing waits for what it was seen with, and nobody has to forget it."""
+    with issuing(world.path / "web-signing" / "signing.json") as issuer:
+        site = checked(world, issuer, holds=True)
+        daemon = world.daemon([site])
+        world.go_on(daemon, HOUR)
+        first = world.ring().active
+        assert first is not None
+        issuer.tell("stay")
+        world.go_on(daemon, PERIOD + HOUR)
+        assert world.ring().find(first.kid) is not None
+        site.signers = (UrlCheck(issuer.url, every=RESYNC, holds=False),)
+        world.go_on(daemon, 2 * HOUR)
+        assert world.ring().find(first.kid) is None
+
+
 def test_a_kid_that_lies(world: World) -> None:
     """The new kid on a signature of the old key is drift at once, and holds the old key back."""
     with issuing(world.path / "web-signing" / "signing.json") as issuer:
