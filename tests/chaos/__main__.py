@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import random
 import shutil
 import signal
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where the report is written as JSON")
     parser.add_argument("--keep", action="store_true", help="keep logs and trace in any case")
     given = parser.parse_args()
+    os.environ["ROTATOR_STRICT_AWS_DAY"] = "60"  # else the quota of a day's versions ends it
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no process is left behind
     home = Path(tempfile.mkdtemp(prefix="rotator-chaos-"))

@@ -11,9 +11,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -35,6 +37,8 @@ Start = Callable[..., Any]
 
 LIMIT: Final = 65_536
 VERSIONS: Final = 100
+DAY: Final = float(os.environ.get("ROTATOR_STRICT_AWS_DAY") or 86_400)
+"""For so many seconds a version without a label is kept; less where time is accelerated."""
 CURRENT: Final = "AWSCURRENT"
 _NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 _OF_THE_LIVING: Final = frozenset(
@@ -127,12 +131,22 @@ def _checked(operation: str, asked: dict[str, Any], secret: FakeSecret) -> dict[
     token = asked.get("ClientRequestToken")
     if operation == "PutSecretValue" and token not in secret.versions:
         if len(secret.versions) >= VERSIONS:
+            _forget_old(secret)
+        if len(secret.versions) >= VERSIONS:
             raise Refusal("LimitExceededException", "too many versions of the last 24 hours")
     elif operation == "ListSecretVersionIds":
         return _versions(secret, deprecated=bool(asked.get("IncludeDeprecated")))
     elif operation == "UpdateSecretVersionStage":
         return _moved(asked, secret)
     return None
+
+
+def _forget_old(secret: FakeSecret) -> None:
+    """Drop versions that no label is on, which AWS does with those of more than a day."""
+    old = time.time() - DAY
+    for token, version in list(secret.versions.items()):
+        if not version["version_stages"] and version["createdate"] < old:
+            del secret.versions[token]
 
 
 def _versions(secret: FakeSecret, *, deprecated: bool) -> dict[str, Any]:
