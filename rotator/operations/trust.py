@@ -13,6 +13,7 @@ from rotator.policy import RotationPolicy
 from rotator.profiles import FOREVER, find_profile
 
 _PURGE_PATH: Final = "purge it at every CDN and cache in front of it"
+_SERVER: Final = "where another process runs one"
 _PURGE_READERS: Final = "restart the verifiers, or make them read it again"
 
 Terms = tuple[tuple[str, timedelta], ...]
@@ -25,8 +26,8 @@ class Trust:
 
     Attributes:
         place: the name of a target, or of a verifier profile.
-        kind: `publication`, `verification`, `probe` or `verifier`.
-        carries: revoked kids that were seen there last; None when it gave no answer.
+        kind: `publication`, `verification`, `probe`, `server` or `verifier`.
+        carries: revoked kids that were seen there last; None when it gave no answer, or is not looked at.
         longest: how long at most from now on; None when no duration covers it.
         terms: what that is the sum of.
         note: what the number does not say.
@@ -48,7 +49,7 @@ class Trust:
 
 def trusts(about: Revocation, known: Known) -> tuple[Trust, ...]:
     """Return per publication, probe and verifier profile who may still trust a revoked key, and how long."""
-    return (*_places(about, known), *_verifiers(about))
+    return (*_places(about, known), *_elsewhere(about), *_verifiers(about))
 
 
 def _places(about: Revocation, known: Known) -> Iterator[Trust]:
@@ -79,6 +80,17 @@ def _places(about: Revocation, known: Known) -> Iterator[Trust]:
             note,
             _PURGE_READERS if place.kind is DocumentKind.VERIFICATION else _PURGE_PATH,
         )
+
+
+def _elsewhere(about: Revocation) -> Iterator[Trust]:
+    """Yield the servers that other processes run, which nobody but these looks at: they follow the ring."""
+    policy = about.policy
+    if policy.kind.symmetric:
+        return
+    terms = (("resync", policy.resync), *_on_the_way(policy, None))
+    terms = (*terms, ("verifier_cache", policy.verifier_cache))
+    longest = sum((value for _, value in terms), timedelta())
+    yield Trust("rotator's own server", "server", None, longest, terms, _SERVER, _PURGE_PATH)
 
 
 def _is_revoked(kid: str, about: Revocation, known: Known) -> bool:

@@ -251,6 +251,13 @@ def test_hmac_verifiers_have_no_cache_on_the_way() -> None:
     assert "CDN" not in item.purge
 
 
+def test_servers_of_other_processes_follow_within_a_resync() -> None:
+    """Nobody but these looks at them; HMAC has none."""
+    item = trust(about(), known(), "rotator's own server")
+    assert item.longest == POLICY.resync + CACHED + POLICY.verifier_cache
+    assert all(item.kind != "server" for item in trusts(about(policy=HMAC), known()))
+
+
 @pytest.mark.parametrize("name", sorted(PROFILES), ids=str.upper)
 def test_every_profile_says_how_long_and_what_to_do(name: str) -> None:
     """Those that forget a key only for an unknown kid have no duration; those that freeze are named."""

@@ -132,6 +132,7 @@ def test_show_5_revoking_the_active_key(tmp_path: Path, forge: Forge) -> None:
         f"file:{bench.jwks}": [],
         "store:eu/orders/jwks": [],
         "store:us/orders/jwks": [],
+        "rotator's own server": None,
         "pyjwt": None,
         "istio": None,
     }
