@@ -87,8 +87,8 @@ def _words(name: str, seen: Sighting | None, drift: str | None, now: datetime) -
         return f"{name} can be asked; --live shows what its signer signs with"
     if not seen.answered:
         return f"{name} does not answer: {seen.error}"
-    held = ", ".join((*seen.kids, *seen.strangers)) or "an unknown key"
     at = f", seen {when(seen.at, now)}" if seen.at is not None else ""
-    wrong = f"; drift: {drift}" if drift else ""
-    note = f"; {seen.note}" if seen.note and not wrong else ""
-    return f"{name} signs with {held}{at}{wrong}{note}"
+    if drift:
+        return f"{name}: drift, {drift}{at}"
+    held = ", ".join((*seen.kids, *seen.strangers)) or "an unknown key"
+    return f"{name} signs with {held}{at}{'; ' * bool(seen.note)}{seen.note}"

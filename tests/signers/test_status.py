@@ -97,7 +97,7 @@ def test_an_issuer_with_a_key_of_its_own(tmp_path: Path, forge: Forge) -> None:
     assert "rotator adopt" in ran.err
     assert forge.run(bench, "rotate", "--first-run").code == 0
     said = forge.run(bench, "status", "--live").words
-    assert "drift: it signs with of-before, which is not known to key set web" in said
+    assert "drift, it signs with of-before, which is not known to key set web" in said
 
 
 def test_what_each_address_showed(tmp_path: Path, forge: Forge) -> None:
