@@ -27,8 +27,8 @@ _COLORS: Final = {"ok": "green", "advice": "yellow", "fault": "red"}
 def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) -> int:
     """Look at everything that rotating needs, and change nothing.
 
-    Configuration, permissions, every store, key ring, target and probe, the keys' material, and the
-    clocks. The exit code is that of the worst fault; advice is none.
+    Configuration, permissions, every store, key ring, target and probe, the keys' material, the
+    clocks, and whether receivers of notifications can be reached. The exit code is that of the worst fault; advice is none.
     """
     from rotator.cli.inspecting import (
         inspect_bucket,
@@ -38,6 +38,7 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) ->
         try_store,
         without,
     )
+    from rotator.cli.receiving import inspect_receiver
     from rotator.settings.scopes import buckets_of, clusters_of, stores_of
 
     session = Session(options, level="error")
@@ -69,6 +70,8 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) ->
             take(f"cluster {cluster.title}", inspect_cluster(assembly, cluster, wanted))
         for name in names:
             take(f"key set {name}", without(told, inspect_key_set(assembly, name)))
+    for receiver in session.settings.notify.values():
+        take(f"receiver {receiver.name}", inspect_receiver(receiver))
     code = worst([item["exit_code"] for item in found])
     faults = sum(item["level"] == "fault" for item in found)
     changed = "nothing was changed but on trial" if write else "nothing was changed"

@@ -12,7 +12,8 @@ from rotator.cli.options import add_common
 # Name -> one line for `rotator --help`, so that help needs no import either.
 COMMANDS: Final[dict[str, str]] = {
     "init": "Write a commented configuration.",
-    "check": "Check configuration, stores, targets; change nothing.",
+    "check": "Check everything, change nothing; send a test notification.",
+    "notify": "Show who is told what; send a test event.",
     "plan": "Show the next steps and a calendar; simulate years of it.",
     "rehearse": "Run the configuration through years of simulated time.",
     "rotate": "Do all that is due now, once.",
@@ -44,6 +45,7 @@ _MODULES: Final = {"release": "hold", "unpin": "pin", "edge-config": "edge_confi
 
 # Commands that stand on the line of another in `rotator --help`, which fits one screen.
 _WITH: Final = {
+    "check": "notify",
     "plan": "rehearse",
     "due": "healthcheck",
     "run": "exec",

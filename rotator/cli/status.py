@@ -24,6 +24,7 @@ from rotator.cli.views import (
 from rotator.errors import RotatorError, worst_exit_code
 
 if TYPE_CHECKING:
+    from rotator.assemble import Assembly
     from rotator.observed import Observed
     from rotator.reconcile.site import Site
     from rotator.ring import Key, KeyRing, Order
@@ -48,7 +49,7 @@ def status(options: dict[str, Any], key_sets: tuple[str, ...], live: bool) -> in
     with session.assembly() as assembly:
         results = session.each(
             names,
-            lambda name: _one(session, assembly.site(name, reading=not live), live=live),
+            lambda name: _one(session, assembly, assembly.site(name, reading=not live), live=live),
         )
     return session.finish(FORMAT, results, live=live)
 
@@ -65,12 +66,14 @@ class _Picture:
     live: bool
     neglect: str
     amiss: tuple[str, ...]
+    untold: tuple[dict[str, Any], ...]
 
 
-def _one(session: Session, site: Site, *, live: bool) -> Result:
+def _one(session: Session, assembly: Assembly, site: Site, *, live: bool) -> Result:
     from rotator.cli.absent import refuse_lost_ring
     from rotator.cli.amiss import lacking, nobody_rotates, with_lateness
     from rotator.cli.signing import unanswered
+    from rotator.cli.untold import untold_of
     from rotator.plan import waiting_for
 
     ring, observed, now = _looked(site) if live else _remembered(site)
@@ -86,7 +89,9 @@ def _one(session: Session, site: Site, *, live: bool) -> Result:
     seen = [(name, seen) for name, seen in observed.sightings.items() if name in writable]
     amiss = dict(lacking(ring, seen)) if live else {}
     neglect = nobody_rotates(steps, ring, site.policy)
-    picture = _Picture(site, ring, observed, steps, now, live, neglect, tuple(amiss.values()))
+    behind = tuple(untold_of(assembly, ring, now))
+    said = tuple(amiss.values())
+    picture = _Picture(site, ring, observed, steps, now, live, neglect, said, behind)
     failing = [
         75 if seen.exit_code == 69 else seen.exit_code
         for name, seen in observed.sightings.items()
@@ -96,6 +101,7 @@ def _one(session: Session, site: Site, *, live: bool) -> Result:
     failing += [75 for _ in amiss]
     overdue = bool(observed.suspicious) or any(step.blocked for step in steps)
     view = {**_view(picture), "overdue": overdue, "amiss": list(picture.amiss)}
+    view["untold"] = list(behind)
     view["store"] = session.settings.key_sets[site.key_set].store
     _print(session, picture)
     if misfit is not None:
@@ -181,6 +187,7 @@ def _told(step: Step, neglect: str) -> Step:
 
 
 def _print(session: Session, picture: _Picture) -> None:
+    from rotator.cli import untold
     from rotator.cli.amiss import says_why
     from rotator.cli.signing import left_rows, signer_rows
     from rotator.evidence import differences
@@ -202,6 +209,7 @@ def _print(session: Session, picture: _Picture) -> None:
         rows.append(("overdue", f"{picture.neglect} {why}"))
     mends = console.hint(f"`rotator rotate {site.key_set}` mends it")
     rows += [("amiss", f"{text}; {mends}") for text in picture.amiss]
+    rows += untold.rows(picture.untold, now)
     rows += [("", in_words(step, now)) for step in picture.steps]
     if not ring.revision:
         from rotator.cli.absent import first_command
