@@ -20,20 +20,16 @@ from typing import Any
 
 import psutil
 
-from rotator.settings import Settings, load_settings
-
 EVERY = 0.25
 """Seconds after which the main loop feeds its watchdog."""
 
 
-def settings_of(directory: Path, count: int, **more: Any) -> Settings:
-    """Write a fleet's configuration, a file for each key set, and read it."""
+def configure(directory: Path, count: int, **more: Any) -> Path:
+    """Write a fleet's configuration, a file for each key set; may be called again for a larger one."""
     fleet = directory / "fleet"
-    fleet.mkdir()
-    for name in ("public", "signing"):
-        (directory / name).mkdir()
-    for number in range(count):
-        name = f"tenant-{number:05}"
+    for path in (fleet, directory / "public", directory / "signing"):
+        path.mkdir(exist_ok=True)
+    for name in names(count):
         deliver = [{"to": "files", "path": str(directory / "signing" / name)}]
         publish = [{"to": "file", "path": str(directory / "public" / f"{name}.json")}]
         (fleet / f"{name}.yaml").write_text(json.dumps({"deliver": deliver, "publish": publish}))
@@ -46,7 +42,32 @@ def settings_of(directory: Path, count: int, **more: Any) -> Settings:
     }
     path = directory / "rotator.json"
     path.write_text(json.dumps(main))
-    return load_settings(path, {})
+    return path
+
+
+def names(count: int) -> list[str]:
+    """Return the names of a fleet."""
+    return [f"tenant-{number:05}" for number in range(count)]
+
+
+def multiply(directory: Path, first: str, others: list[str]) -> None:
+    """Have lie there for other key sets what lies there for one: ring, material, documents."""
+    found = [
+        path
+        for section in ("store", "signing", "public")
+        for path in sorted((directory / section).rglob("*"))
+        if first in str(path)
+    ]
+    for other in others:
+        for path in found:
+            copy = Path(str(path).replace(first, other))
+            if path.is_symlink():
+                copy.symlink_to(path.readlink())
+            elif path.is_dir():
+                copy.mkdir(mode=path.stat().st_mode & 0o777)
+            else:
+                copy.write_bytes(path.read_bytes().replace(first.encode(), other.encode()))
+                copy.chmod(path.stat().st_mode & 0o777)
 
 
 class Heart(threading.Thread):

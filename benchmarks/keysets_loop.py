@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.fleet import settings_of
+from benchmarks.fleet import configure
 from rotator.daemon import Daemon, Waker
 from rotator.hostclock import HostClock
 from rotator.observed import Observed
@@ -26,7 +26,7 @@ from rotator.plan import next_deadline, next_step
 from rotator.reconcile.site import Site
 from rotator.rehearsal.toykeys import ToyKeys
 from rotator.ring_reader import read_ring
-from rotator.settings import Settings
+from rotator.settings import Settings, load_settings
 from rotator.stores import DocumentKind
 from tests.soak.campaign import AtOnce
 from tests.soak.shelf import Place, Shelf, Store
@@ -68,7 +68,7 @@ def loop(count: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         with measured("configuration read and checked, a file for each key set"):
-            settings = settings_of(directory, count)
+            settings = load_settings(configure(directory, count), {})
         shelf, clock, keys, waker = Shelf(directory / "shelf"), HostClock(), ToyKeys(), Waker()
         with measured("key sets and daemon made"):
             sites = [site_of(shelf, settings, item, keys, clock) for item in settings.key_sets]
