@@ -115,10 +115,13 @@ def _execute(
     os.execvpe(command[0], list(command), made)  # noqa: S606 - running it is what was asked for
 
 
-def fork(work: Callable[[], object], *keeping: int) -> int:
-    """Do some work in a fork of this process, which ends with it and leaves the command's signals alone.
+def fork(
+    work: Callable[[], object], *keeping: int, ended_by: signal.Signals = signal.SIGKILL
+) -> int:
+    """Do some work in a fork of this process, which leaves the command's signals alone.
 
     Args:
+        ended_by: the signal that it gets when this process ends.
         keeping: the descriptors beside standard error that it goes on with; all others are closed.
 
     Returns:
@@ -134,7 +137,7 @@ def fork(work: Callable[[], object], *keeping: int) -> int:
                 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                     # Meant for the command; a service manager may send them to all processes at once.
                     signal.signal(number, signal.SIG_IGN)
-                linux.die_with(parent, signal.SIGKILL)
+                linux.die_with(parent, ended_by)
                 os.setpgid(0, 0)
                 _close_all_but({2, *keeping})
                 signal.pthread_sigmask(signal.SIG_SETMASK, set())

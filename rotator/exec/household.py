@@ -68,6 +68,7 @@ class Household:
             with contextlib.suppress(Over):
                 self._end_all(linux.now())
         finally:
+            self._listen_to(None)
             self._terminal_to(os.getpgrp())
             self.turns.leave()
 
@@ -78,10 +79,12 @@ class Household:
             self._notifier.alive()
             self.turns.later(linux.now() + every.total_seconds(), self._feed)
 
-    def listen_to(self, wait: Wait | None) -> None:
-        """Pass on to a wait what the command says; None: no longer."""
-        if self._wait is not None and self._wait.socket is not None:
-            self.turns.unlisten(self._wait.socket)
+    def _listen_to(self, wait: Wait | None) -> None:
+        """Hear what a command says, from its start to its end: it may go on to say how it is."""
+        if self._wait is not None:
+            if self._wait.socket is not None:
+                self.turns.unlisten(self._wait.socket)
+            self._wait.close()
         self._wait = wait
         if wait is not None and wait.socket is not None:
             self.turns.listen(wait.socket, wait.hear)
@@ -141,7 +144,7 @@ class Household:
                 self._show(descriptor, hold)
                 path = hold.path()
             made = environment(orders, key, path, os.environ) | wait.environ
-            self.listen_to(wait)
+            self._listen_to(wait)
             self.pid = child.start(
                 words(orders, path),
                 made,
@@ -193,6 +196,7 @@ class Household:
             while not self.ended:
                 self.turn()
         self.sweep(until)
+        self._listen_to(None)
         self._terminal_to(os.getpgrp())
         if self.asked is not None:
             raise Over(self.exit_code)

@@ -95,7 +95,10 @@ class Orders:
                 hint="use the file only, or `--on-change restart`",
             )
         if self.replace is not None and self.file == "none":
-            raise UsageError("--replace names a file, and there is none with --file none")
+            raise UsageError(
+                "--replace names a file, and there is none with --file none",
+                hint="leave out one of the two",
+            )
         self._check_time()
 
     def _check_time(self) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import select
+import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, NoReturn
 
 from rotator.errors import RotatorError, StoreCorrupt, TargetFailing
 from rotator.exec import child, linux
@@ -18,8 +22,10 @@ from rotator.exec.orders import Orders
 from rotator.exec.source import Source
 from rotator.reconcile.site import Emit
 
-_GLANCE: Final = 1.0  # seconds between two looks at the mark of a directory
+_GLANCE: Final = 0.25  # seconds between two looks at the mark of a directory
 _IMPATIENT: Final = 2.0  # seconds between two reads while there is no document yet
+_SLICE: Final = 0.05  # seconds
+_ALONE: Final = signal.SIGUSR2
 _LARGEST: Final = 1 << 18  # bytes of a message: twice the largest document, for JSON escapes
 
 
@@ -61,7 +67,7 @@ class Reader:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         work = _Work(orders, emit, theirs, present)
         with theirs:
-            self.pid = child.fork(lambda: work.run(open_source), theirs.fileno())
+            self.pid = child.fork(lambda: work.run(open_source), theirs.fileno(), ended_by=_ALONE)
 
     def fileno(self) -> int:
         """The descriptor that is readable when there is news."""
@@ -79,6 +85,12 @@ class Reader:
         if "body" in message:
             return News(parse(message["body"].encode(), self._key_set), message["since"])
         return News(error=_error(message))
+
+    def guard(self, pid: int | None) -> None:
+        """Name the command that runs, whose group the other process ends if this one is killed; None: it ended."""
+        # When it is gone, its end is found soon enough.
+        with contextlib.suppress(OSError):
+            self._channel.send(b"%d" % (pid or 0))
 
     def close(self) -> None:
         """Let it end."""
@@ -102,9 +114,30 @@ class _Work:
         self._told = ""
         self._seen: float | None = None
         self._blind = False
+        self._group = 0
 
     def run(self, open_source: Callable[[], Source]) -> None:
-        """Read again and again, until the supervisor is gone."""
+        """Read again and again, until the supervisor is gone; if it was killed, end what it left running."""
+        signal.signal(_ALONE, _alone)
+        with contextlib.suppress(_Alone):
+            self._go_on(open_source)
+        signal.signal(_ALONE, signal.SIG_IGN)
+        self._listen(0.0)  # what was still on its way: that the command had ended, most of all
+        self._end_group()
+
+    def _end_group(self) -> None:
+        """End the command's group, so that nobody goes on with a key that nobody replaces."""
+        if not self._group:
+            return
+        until = linux.now() + self._orders.stop_timeout
+        number = int(self._orders.stop_signal)
+        with contextlib.suppress(ProcessLookupError):
+            while True:
+                os.killpg(self._group, number)
+                number = 0 if linux.now() < until else signal.SIGKILL  # 0 asks whether it is there
+                time.sleep(_SLICE)
+
+    def _go_on(self, open_source: Callable[[], Source]) -> None:
         source: Source | None = None
         mark: object = None
         while True:
@@ -176,11 +209,20 @@ class _Work:
         until = began + every * random.uniform(0.9, 1.0)  # noqa: S311 - jitter, never later
         while (left := until - linux.now()) > 0:
             wait = left if mark is None else min(left, _GLANCE)
-            if select.select([self._channel], [], [], wait)[0]:
+            if not self._listen(wait):
                 return False
             if source is not None and mark is not None and source.mark() != mark:
                 return True
-        return not select.select([self._channel], [], [], 0)[0]
+        return self._listen(0.0)
+
+    def _listen(self, wait: float) -> bool:
+        """Hear which group the command is; False when the supervisor is gone."""
+        while select.select([self._channel], [], [], wait)[0]:
+            said = self._channel.recv(64)
+            if not said:
+                return False
+            self._group, wait = int(said), 0.0
+        return True
 
     def _say(self, **message: Any) -> None:
         # The supervisor is gone when it cannot be told; the next pause ends this process.
@@ -194,3 +236,11 @@ def _unexpected(error: Exception) -> RotatorError:
         f"unexpected {type(error).__name__} while the signing document was read",
         hint="this is a fault of the program; please report it",
     )
+
+
+class _Alone(BaseException):
+    """The supervisor was killed. No `Exception`: no call to a store may take it for a failure of its own."""
+
+
+def _alone(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Alone

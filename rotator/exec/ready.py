@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import secrets
+import signal
 import socket
 import struct
 import time
@@ -92,12 +93,16 @@ class Wait:
 
     def close(self) -> None:
         """Ask and listen no more."""
+        self.settle()
         if self.socket is not None:
             self.socket.close()
             self.socket = None
+
+    def settle(self) -> None:
+        """Ask no more: it is ready, or will not be."""
         if self.pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, 9)
+                os.kill(self.pid, signal.SIGKILL)
 
 
 def _listening() -> socket.socket:

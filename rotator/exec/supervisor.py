@@ -27,6 +27,8 @@ from rotator.service_manager import Notifier
 _PATIENT: Final = frozenset({69, 75})
 """Exit codes of what may pass by itself while the first document is waited for."""
 
+_OFTEN: Final = 60.0  # seconds
+
 
 class Supervisor:
     """One `rotator exec`.
@@ -78,6 +80,7 @@ class Supervisor:
         finally:
             self._house.leave()
             self._hold.close()
+            self._guard()
             if self._reader is not None:
                 self._reader.close()
 
@@ -90,6 +93,7 @@ class Supervisor:
             self._house.turns.later(linux.now() + 1.0, lambda: self._read(self._newest))
             return
         self._house.know(self._reader.pid)
+        self._guard()
         self._house.turns.listen(self._reader, self._hear)
 
     def _hear(self) -> None:
@@ -115,15 +119,11 @@ class Supervisor:
             self._house.turns.unlisten(self._reader)
             self._reader.close()
             self._reader = None
-        now = linux.now()
-        self._emit(
-            "error",
-            "exec.reader_died",
-            key_set=self._orders.key_set,
-            hint="another one is started; memory that ran out shows in the kernel log",
-        )
+        hint = "another one is started; memory that ran out shows in the kernel log"
+        self._emit("error", "exec.reader_died", key_set=self._orders.key_set, hint=hint)
         # One that dies at once must not be started again and again.
-        delay = self._orders.every if now - self._reader_died < 60 else 0.0
+        now = linux.now()
+        delay = self._orders.every if now - self._reader_died < _OFTEN else 0.0
         self._reader_died = now
         self._house.turns.later(now + delay, lambda: self._read(self._newest))
 
@@ -167,6 +167,7 @@ class Supervisor:
         wait = Wait(self._orders.ready)
         try:
             self._house.start(key, self._hold, wait)
+            self._guard()
             self._until(lambda: self._house.ended or wait.over(), wait.until)
             if wait.over() and not self._house.ended:
                 self._welcome(key)
@@ -180,10 +181,17 @@ class Supervisor:
                 raise
             return error.message
         finally:
-            self._house.listen_to(None)
-            wait.close()
-        self._house.stop()
+            wait.settle()
+        self._stop()
         return reason
+
+    def _stop(self) -> None:
+        self._house.stop()
+        self._guard()
+
+    def _guard(self) -> None:
+        if self._reader is not None:
+            self._reader.guard(None if self._house.ended else self._house.pid)
 
     def _unready(self, wait: Wait) -> str:
         if self._house.ended:
@@ -193,14 +201,8 @@ class Supervisor:
     def _welcome(self, key: SigningKey) -> None:
         self._using = key
         self._notifier.ready(f"signs with {key.kid} (revision {key.revision})")
-        self._emit(
-            "info",
-            "exec.ready",
-            key_set=key.key_set,
-            kid=key.kid,
-            revision=key.revision,
-            pid=self._house.pid,
-        )
+        told = {"key_set": key.key_set, "kid": key.kid, "revision": key.revision}
+        self._emit("info", "exec.ready", pid=self._house.pid, **told)
 
     # ---------------------------------------------------------------- promotion
 
@@ -221,7 +223,7 @@ class Supervisor:
         if self._orders.notify_by is not None and self._tell(self._newest):
             return
         self._notifier.reloading()
-        self._house.stop()
+        self._stop()
         while True:
             wanted = self._newest
             if wanted is None or before is None:  # neither is possible once a command runs
@@ -230,14 +232,9 @@ class Supervisor:
             if not reason:
                 self._changed(before, wanted, "restart")
                 return
-            self._emit(
-                "error",
-                "exec.not_ready",
-                key_set=wanted.key_set,
-                kid=wanted.kid,
-                reason=reason,
-                hint="what the command itself said is on the same stream",
-            )
+            said = "what the command itself said is on the same stream"
+            told = {"key_set": wanted.key_set, "kid": wanted.kid}
+            self._emit("error", "exec.not_ready", reason=reason, hint=said, **told)
             if self._newest is wanted:
                 self._fall_back(before, wanted, reason)
                 return

@@ -1,0 +1,171 @@
+"""Signals, exit codes, what a command leaves behind, and the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.cli.bench import COMMAND, environment
+from tests.exec.bench import BOUND, FOREVER, Bench, children, until
+
+QUICK = ("--ready-after", "50ms", "--stop-timeout", "300ms")
+
+
+def test_streams_and_exit_codes_are_passed_on(bench: Bench) -> None:
+    """Input, output, errors and the code are the command's; nothing of ours is among them."""
+    (bench.home / "in").write_text("read\n")
+    running = bench.exec("--", "sh", "-c", "cat; echo wrote >&2; exit 7", level="warning")
+    assert running.wait() == 7
+    assert (running.out, running.err) == ("read\n", "wrote\n")
+    assert bench.exec("--", "sh", "-c", "kill -9 $$").wait() == 128 + 9
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("no-such-program", 127, "no such file or directory"),
+        ("/etc/passwd", 126, "permission denied"),
+        ("./text", 126, "exec format error"),
+    ],
+)
+def test_a_command_that_cannot_be_executed(
+    bench: Bench, command: str, code: int, said: str
+) -> None:
+    """As env(1) has it: 127 when it is missing, 126 when it cannot be executed."""
+    (bench.home / "text").write_text("no program")
+    (bench.home / "text").chmod(0o755)
+    running = bench.exec("--", command)
+    assert running.wait() == code
+    assert f"rotator: error: '{command}' cannot be executed: {said}" in running.err
+
+
+def test_signals_are_passed_on(bench: Bench) -> None:
+    """Each reaches the command; what we were told to ignore, it ignores too (nohup)."""
+    names = ("HUP", "USR1", "USR2", "WINCH")
+    traps = "; ".join(f"trap 'echo {name}' {name}" for name in names)
+    running = bench.exec(
+        *QUICK,
+        "--",
+        "sh",
+        "-c",
+        f"{traps}; echo up; while :; do read x < /dev/tty || tail -f /dev/null & wait $!; done",
+    )
+    until(lambda: "up" in running.out)
+    for name in names:
+        running.send(signal.Signals[f"SIG{name}"])
+        until(lambda name=name: name in running.out)  # type: ignore[misc]  # bound at once
+    assert running.end() == 143
+    assert bench.marked() == []
+
+
+def test_one_that_ignores_all_is_killed_with_what_it_started(bench: Bench) -> None:
+    """Its group after `--stop-timeout`; and those that left the group, for they have the key too."""
+    child = 'trap "" TERM INT HUP; echo > $0; while :; do tail -f /dev/null; done'
+    script = f"setsid sh -c '{child}' a & sh -c '{child}' b & {child.replace('$0', 'c')}"
+    running = bench.exec(*QUICK, "--", "sh", "-c", script)
+    until(lambda: all((bench.home / name).exists() for name in "abc"))
+    assert len(bench.marked()) > 3
+    assert running.end() == 137
+    assert running.events("exec.killed")[0]["reason"] == "it was asked to end and did not"
+    assert bench.marked() == []
+
+
+def test_it_adopts_and_buries_orphans(bench: Bench) -> None:
+    """Like PID 1: no zombie stays; and what is left when the command ends, ends too."""
+    script = f"for i in 1 2 3 4 5; do (true &) ; done; (tail -f /dev/null &); {FOREVER}"
+    running = bench.exec("--ready-after", "50ms", "--", "sh", "-c", script)
+    ready = running.wait_for("exec.ready")
+    until(lambda: len(list(children(running.pid))) == 3)  # command, reader, the other tail
+    states = [Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in children(running.pid)]
+    assert "Z" not in states
+    os.kill(ready["pid"], signal.SIGKILL)
+    assert running.wait() == 137
+    assert bench.marked() == []
+
+
+def test_its_own_end_is_the_commands_end(bench: Bench) -> None:
+    """Killed, it takes along the command, its group and its own processes."""
+    running = bench.exec(*QUICK, "--", "sh", "-c", f"trap '' TERM; tail -f /dev/null & {FOREVER}")
+    running.wait_for("exec.ready")
+    ours = list(children(running.pid))
+    running.end(signal.SIGKILL)
+    until(lambda: bench.marked() == [])
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ours))
+
+
+def test_the_service_manager_is_told(bench: Bench, tmp_path: Path) -> None:
+    """READY=1 only when the command is ready, its own socket for the command, a watchdog that is fed."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(BOUND)
+        address = str(tmp_path / "notify")
+        manager.bind(address)
+        script = f'echo "$NOTIFY_SOCKET" > socket; {FOREVER}'
+        running = bench.exec(
+            *(*QUICK, "--", "sh", "-c", script),
+            NOTIFY_SOCKET=address,
+            WATCHDOG_USEC="400000",
+        )
+        said: list[bytes] = []
+        while not any(b"READY=1" in one for one in said):
+            said.append(manager.recv(4096))
+        assert bench.kid.encode() in said[-1]
+        assert (bench.home / "socket").read_text() == "\n"
+        said = [manager.recv(4096) for _ in range(3)]
+        assert b"WATCHDOG=1" in said
+        kid = bench.promote()
+        while not (b"READY=1" in said[-1] and kid.encode() in said[-1]):
+            said.append(manager.recv(4096))
+        assert any(b"RELOADING=1" in one for one in said)
+        running.end()
+
+
+def test_the_terminal_is_the_commands(bench: Bench) -> None:
+    """It reads from it, Ctrl-C goes to it alone, and afterwards the terminal is the shell's again."""
+    parent, child = pty.openpty()
+    words = [
+        "-c",
+        str(bench.config),
+        "exec",
+        "--",
+        "sh",
+        "-c",
+        "read line; echo got $line; exec cat",
+    ]
+    shell = ["sh", "-c", f'{" ".join(COMMAND)} "$@"; echo code $?; read line; echo and $line', "sh"]
+    process = subprocess.Popen(
+        [*shell, *words],
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        env=environment(),
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - Ctrl-C shall reach it
+    )
+    os.close(child)
+    shown = b""
+
+    def wait_for(text: bytes) -> None:
+        nonlocal shown
+        while text not in shown:
+            assert select.select([parent], [], [], BOUND)[0], shown
+            shown += os.read(parent, 4096)
+
+    os.write(parent, b"typed\n")
+    wait_for(b"got typed")
+    os.write(parent, b"\x03")
+    wait_for(b"code 130")
+    os.write(parent, b"more\n")
+    wait_for(b"and more")
+    assert process.wait(BOUND) == 0
+    with contextlib.suppress(OSError):
+        os.close(parent)
