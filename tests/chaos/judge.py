@@ -68,6 +68,8 @@ class Judge:
         report.events["processes"] = sum(len(r.past) for r in stage.replicas.values())
         report.findings += _faults_of_the_program(stage.home / "logs")
         report.add_memory(self._watch.memory)
+        points = {f"{what} {pid}": sizes for (what, pid), sizes in self._watch.memory.items()}
+        (stage.home / "memory.json").write_text(json.dumps(points))
         places = dict(self._places())
         needles = needles_of(self._watch.materials.values())
         report.keys, report.needles = len(self._watch.materials), len(needles)
