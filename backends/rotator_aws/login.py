@@ -97,7 +97,7 @@ class Login:
             ),
         )
         if service == "s3":
-            client.meta.events.register("before-call.s3", _stay_in_region)
+            client.meta.events.register("before-call.s3", _as_it_is)
         _keep_payloads_out_of_logs()
         return client
 
@@ -178,12 +178,14 @@ class _Role:
         return {"ExternalId": found.reveal().decode("utf-8", "replace")}
 
 
-def _stay_in_region(context: dict[str, Any], **_: object) -> None:
-    """Keep the SDK from following a bucket to another region by itself: that is a fault of the configuration.
+def _as_it_is(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+    """Keep the SDK from following a bucket to another region by itself, and from asking before it sends a body.
 
-    It follows once per call; this call has been followed already, as far as it knows.
+    It follows once per call: as far as it knows, this one has been followed. And to a server that does not say
+    `100 Continue`, it would send a body of a few kilobytes a second later.
     """
     context.setdefault("s3_redirect", {})["redirected"] = True
+    params["headers"].pop("Expect", None)
 
 
 def _keep_payloads_out_of_logs() -> None:

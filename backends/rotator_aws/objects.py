@@ -63,7 +63,7 @@ class Bucket:
 
     def _get(self, key: str, most: int) -> Object | None:
         try:
-            answer = self._call("GetObject", key)
+            answer = self._call("GetObject", key, needs="ETag")
         except Refused as refused:
             if refused.code == NOT_THERE:
                 return None
