@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rotator_file.store import FileStore
 from tests.campaign.needles import needles_of, search
 from tests.campaign.processes import Daemon, configure, ended, key_set
 from tests.cli.bench import Bench, hold_against_schema
@@ -168,15 +169,12 @@ def test_show_4_down_across_a_restart(tmp_path: Path) -> None:
     assert in_order == expected[: len(in_order)]
     assert len(expected) - len(in_order) <= 3, "but for what came while it was being stopped"
     assert events[:3] == LIFE
-    secrets = [
-        path.read_bytes() for path in (tmp_path / "store" / "web" / "material").glob("*.json")
-    ]
-    jwks = [json.loads(text)["material"] for text in map(bytes.decode, secrets)]
+    material = FileStore(tmp_path / "store").material("web")
+    kept = [material.get(key["locator"], key["kid"]) for key in ring["keys"]]
+    needles = needles_of(secret.reveal() for secret in kept if secret is not None)
+    assert needles
     places = {f"post {n}": post.body for n, post in enumerate(posts)}
     places |= {f"{heard}{end}": Path(f"{heard}{end}").read_bytes() for end in ("", ".json", ".env")}
     places["log"] = b"".join(second.err.lines)
     places["ledger"] = (tmp_path / "store" / "web" / "documents" / "notify.json").read_bytes()
-    material = [json.dumps(one) if isinstance(one, dict) else str(one) for one in jwks]
-    needles = needles_of(text.encode() for text in material if text.startswith("{"))
-    assert needles
     assert list(search(needles, places)) == []
