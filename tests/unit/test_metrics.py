@@ -22,6 +22,7 @@ from rotator.metrics.exposition import registry_of, render
 from rotator.metrics.surroundings import Surroundings
 from rotator.metrics.textfile import Family, parsed, write_metrics
 from rotator.metrics.writer import MetricsFile
+from rotator.notify.post import ReceiverFigures
 from rotator.policy import RotationPolicy
 from rotator.publication import FilePublication
 from rotator.reconcile.settle import settle
@@ -152,6 +153,8 @@ def test_the_document_lists_what_is_told_and_nothing_else(host: Host) -> None:
     published.mkdir()
     host.settle(site)  # a target that fails
     host.meter.through(host.emit)("warning", "clock.jumped", seconds=-3600.0, now="")
+    receiver = ReceiverFigures("ops", "command true", {"sent": 3}, pending=1, oldest=START)
+    host.meter.told = lambda: (receiver,)
     assert told(host.text()) == listed()
 
 
