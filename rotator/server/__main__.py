@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Any, Final
 
 from rotator.server.app import App
-from rotator.server.drain import address_of, clients_gone, open_files, stop_accepting
+from rotator.server.drain import Valve, address_of, clients_gone, open_files, stop_accepting
 from rotator.server.edge import Terms, granian_server
 from rotator.server.site import parse_site
 
@@ -32,6 +32,7 @@ _LAST_WORDS: Final = (
 _HANDOVER: Final = (
     15.0  # seconds for the same when another process serves already; idle ones go after 10
 )
+_BREATH: Final = 1.0  # seconds between two looks whether a descriptor is free
 _FAREWELL: Final = 3.0  # seconds for requests that are under way after that
 
 
@@ -113,8 +114,9 @@ class _Leaving:
 
     async def _leave(self) -> None:
         self._app.leaving = True
-        stop_accepting(self._listener)
-        await clients_gone(self._address, within=lambda: self._until)
+        with contextlib.suppress(OSError):  # no descriptor to look round with: then at once
+            stop_accepting(self._listener)
+            await clients_gone(self._address, within=lambda: self._until)
         self._server.stop()
 
 
@@ -136,9 +138,13 @@ async def _serve(app: App, terms: Terms, pulse: float) -> None:
     await _under_way(before)
     report("server.started", pid=os.getpid())
     os.set_blocking(1, False)
-    beating = loop.create_task(_beat(app, pulse))
+    tasks = [
+        loop.create_task(_beat(app, pulse)),
+        loop.create_task(_breathe(app, Valve(terms.listener))),
+    ]
     code = await _until_stopped(server, serving)
-    beating.cancel()
+    for task in tasks:
+        task.cancel()
     # Not by returning: granian's threads may still ask for the interpreter, and abort if it is being
     # taken down under them (seen in one of four ends under load). There is nothing to tidy up here.
     os._exit(code)
@@ -162,6 +168,19 @@ async def _beat(app: App, pulse: float) -> None:
     while True:
         report("alive", answered=app.answered)
         await asyncio.sleep(pulse)
+
+
+async def _breathe(app: App, valve: Valve) -> None:
+    while True:
+        await asyncio.sleep(_BREATH)
+        if app.leaving:
+            return
+        if not valve.look():
+            continue
+        if valve.shut:
+            report("server.full")
+        else:
+            report("server.accepting")
 
 
 async def _until_stopped(server: Any, serving: asyncio.Future[None]) -> int:

@@ -155,6 +155,11 @@ class Child:
             self._news()
         elif event == "jwks.refused":
             log.error(event, **fields)
+        elif event == "server.full":
+            reason = "no file descriptor is free; who has a connection is served, nobody else until one is"
+            log.warning(event, reason=reason, pid=self.pid)
+        elif event == "server.accepting":
+            log.info(event, pid=self.pid)
         elif event == "server.limited":
             log.warning(
                 event,

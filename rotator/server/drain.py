@@ -7,6 +7,7 @@ there. Granian can only stop at once, which ends a connection whose next request
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
@@ -19,6 +20,7 @@ Address = int | str | bytes
 """A TCP port, or the path of a Unix socket."""
 
 _LOOK_EVERY: Final = 0.05  # seconds
+_SPARE: Final = 8  # descriptors that must be free before anybody is accepted again
 _FDS: Final = Path("/proc/self/fd") if Path("/proc/self/fd").is_dir() else Path("/dev/fd")
 
 
@@ -34,17 +36,78 @@ def stop_accepting(listener: int) -> None:
     which cannot be told, finds nothing to accept there.
     """
     inode = os.fstat(listener).st_ino
-    with socket.socket(fileno=os.dup(listener)) as own, socket.socket(own.family) as nowhere:
-        # Of the same kind, for granian may only now be taking the listener over, and look at its address.
-        if own.family == socket.AF_UNIX:
-            nowhere.bind("")  # an address of the kernel's choice
-        else:
-            nowhere.bind(("::1" if own.family == socket.AF_INET6 else "127.0.0.1", 0))
-        nowhere.listen(1)
-        nowhere.setblocking(False)
+    with socket.socket(fileno=os.dup(listener)) as own, _nowhere(own.family) as nowhere:
         for number, status in _sockets():
             if status.st_ino == inode and number != own.fileno():
                 os.dup2(nowhere.fileno(), number)
+
+
+class Valve:
+    """Accepts nothing while no descriptor is free.
+
+    Granian tries again at once what cannot be accepted for want of one (accept(2), EMFILE and ENFILE), and so takes
+    a whole core for as long as that lasts. Its own bound on connections keeps it from there; a limit that somebody
+    lowers meanwhile, or a host that is out of files, does not.
+
+    Args:
+        listener: the number of the listening socket.
+
+    Attributes:
+        shut: whether nothing is accepted now.
+    """
+
+    def __init__(self, listener: int) -> None:
+        # All that will be needed when there is no descriptor left is got hold of here.
+        self._own = socket.socket(fileno=os.dup(listener))
+        self._nowhere = _nowhere(self._own.family)
+        inode = os.fstat(listener).st_ino
+        same = [number for number, status in _sockets() if status.st_ino == inode]
+        self._numbers = [number for number in same if number != self._own.fileno()]
+        self.shut = False
+
+    def look(self) -> bool:
+        """Shut it when no descriptor is free, open it when a few are; return whether that changed."""
+        if self.shut is not _free(_SPARE if self.shut else 1):
+            return False
+        self.shut = not self.shut
+        source = self._nowhere if self.shut else self._own
+        for number in self._numbers:
+            os.dup2(source.fileno(), number)
+        if not self.shut:
+            self._knock()
+        return True
+
+    def _knock(self) -> None:
+        """Connect: granian looks for those who wait when somebody comes, and not before."""
+        with contextlib.suppress(OSError), socket.socket(self._own.family) as caller:
+            caller.setblocking(False)
+            caller.connect_ex(self._own.getsockname())
+
+
+def _free(count: int) -> bool:
+    """Tell whether so many descriptors are free."""
+    got: list[int] = []
+    try:
+        got.extend(os.dup(2) for _ in range(count))
+    except OSError:
+        return False
+    finally:
+        for number in got:
+            os.close(number)
+    return True
+
+
+def _nowhere(family: int) -> socket.socket:
+    """Return a listening socket at which nobody calls, which never waits for anybody either."""
+    nowhere = socket.socket(family)
+    # Of the same kind, for granian may only now be taking the listener over, and look at its address.
+    if family == socket.AF_UNIX:
+        nowhere.bind("")  # an address of the kernel's choice
+    else:
+        nowhere.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+    nowhere.listen(1)
+    nowhere.setblocking(False)
+    return nowhere
 
 
 def address_of(listener: int) -> Address:

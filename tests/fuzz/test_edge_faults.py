@@ -108,7 +108,9 @@ def test_documents_replaced_under_load_fail_no_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="sets limits of another process")
-def test_a_server_without_file_descriptors_serves_whom_it_has(tmp_path: Path) -> None:
+def test_a_server_without_file_descriptors_serves_whom_it_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """No connection can be accepted and no file opened: kept connections get the last good document."""
     with edge(tmp_path) as server, contextlib.ExitStack() as crowd:
         pid = server.pid
@@ -125,12 +127,18 @@ def test_a_server_without_file_descriptors_serves_whom_it_has(tmp_path: Path) ->
             for _ in range(40)
         ]
         assert until(lambda: Held.by(pid).files >= files + 10)
+        # It does not go on trying: that took a whole core.
+        assert until(lambda: "server.full" in capsys.readouterr().out)
+        spent = sum(process.cpu_times()[:2])
+        PAUSE.wait(1.0)
+        assert sum(process.cpu_times()[:2]) - spent < 0.5
         publish(tmp_path / "public", "web", 4)
         for _ in range(20):
             kept.sendall(ASK.replace(b"Connection: close\r\n", b""))
             assert kept.recv(65536).startswith(b"HTTP/1.1 200 OK")
         waiting[-1].sendall(ASK)  # it waits in the backlog
         process.rlimit(psutil.RLIMIT_NOFILE, limits)
+        assert until(lambda: "server.accepting" in capsys.readouterr().out)
         assert waiting[-1].recv(65536).startswith(b"HTTP/1.1 200 OK")
         assert until(lambda: _revision(server) == 4)
         crowd.close()
