@@ -13,6 +13,8 @@ PYTHON ?=
 PYTEST ?=
 MODEL_STEPS ?= 1000000
 FUZZ_REQUESTS ?= 1000000
+SOAK_KEY_SETS ?= 10000
+SOAK_YEARS ?= 10
 CHAOS_SECONDS ?= 600
 # make chaos CHAOS_SEED=7 does what the run with that number did, as far as the machine allows.
 CHAOS_SEED ?=
@@ -123,6 +125,10 @@ model: $(VENV)/.installed  ## the model over the rehearsal world, MODEL_STEPS st
 .PHONY: fuzz
 fuzz: $(VENV)/.installed  ## hostile input against the server and the admin listener, FUZZ_REQUESTS requests (1,000,000) to each
 	ROTATOR_FUZZ_REQUESTS=$(FUZZ_REQUESTS) $(BIN)/python -P -m pytest --timeout 0 -rP tests/fuzz $(PYTEST)
+
+.PHONY: soak
+soak: $(VENV)/.installed  ## one daemon with SOAK_KEY_SETS key sets (10,000) through SOAK_YEARS simulated years (10)
+	ROTATOR_SOAK_KEY_SETS=$(SOAK_KEY_SETS) ROTATOR_SOAK_YEARS=$(SOAK_YEARS) $(BIN)/python -P -m pytest --timeout 0 -s tests/soak $(PYTEST)
 
 .PHONY: chaos
 chaos: $(VENV)/.installed servers  ## replicas on file, Vault and moto under kills, pauses and faults, CHAOS_SECONDS seconds (600)
