@@ -9,7 +9,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from rotator.stores import ServerTime
 
-__all__ = ["SCRATCH", "Exercisable", "Finding", "Inspectable", "Report", "Role", "Scope"]
+__all__ = ["NOTIFY", "SCRATCH", "Exercisable", "Finding", "Inspectable", "Report", "Role", "Scope"]
 
 
 class Role(StrEnum):
@@ -79,6 +79,9 @@ class Inspectable(Protocol):
         """
         ...
 
+
+NOTIFY: Final = "notify"
+"""The document beside a ring that says what receivers of notifications have confirmed; there is no key in it."""
 
 SCRATCH: Final = "rotator-check"
 """The key set that `rotator check --write` writes and removes; no configuration may name one so."""

@@ -17,7 +17,16 @@ from rotator.errors import (
     StoreUnavailable,
 )
 from rotator.fence import still_time
-from rotator.inspection import SCRATCH, Exercisable, Finding, Inspectable, Report, Role, Scope
+from rotator.inspection import (
+    NOTIFY,
+    SCRATCH,
+    Exercisable,
+    Finding,
+    Inspectable,
+    Report,
+    Role,
+    Scope,
+)
 from rotator.objects import Authenticating, Object, Objects, ObjectStore, Purged
 from rotator.secret import Secret
 from rotator.stores import (
@@ -39,6 +48,7 @@ if TYPE_CHECKING:
     from rotator.remote import HttpUrl, RemoteSettings, Seconds, http_url, read_secret
 
 __all__ = [
+    "NOTIFY",
     "SCRATCH",
     "Authenticating",
     "Backend",

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from rotator.plugin import SCRATCH, Role, Scope
+from rotator.plugin import NOTIFY, SCRATCH, Role, Scope
 from rotator_aws.names import MATERIAL, RING
 from rotator_aws.settings import AwsSettings
 
@@ -89,7 +89,7 @@ def _rotator(settings: AwsSettings, arns: _Arns, scopes: Sequence[Scope]) -> lis
     key_sets = [scope.key_set for scope in scopes if scope.ring] if scopes else ["*"]
     documents = [name for scope in scopes for name in scope.documents]
     if not scopes:
-        documents = [f"*/{kind}" for kind in _DOCUMENTS.values()]
+        documents = [f"*/{kind}" for kind in (*_DOCUMENTS.values(), NOTIFY)]
     more = ["TagResource"] if settings.tags else []
     copies = list(REPLICA_ACTIONS) if settings.replica_regions else []
     statements = []

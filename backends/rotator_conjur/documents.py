@@ -13,15 +13,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from rotator.plugin import Calls, Conflict, Document, StoreUnavailable, VersionToken
+from rotator.plugin import (
+    NOTIFY,
+    Calls,
+    Conflict,
+    Document,
+    DocumentKind,
+    StoreUnavailable,
+    VersionToken,
+)
 from rotator_conjur.client import Conjur
 from rotator_conjur.history import History, Look, Waits
 from rotator_conjur.names import Names
 from rotator_conjur.purge import write_over
 from rotator_conjur.splice import Written, parse
 
-_PUBLIC: Final = "/jwks"
-"""The document in which there is no key material."""
+_PUBLIC: Final = (f"/{DocumentKind.JWKS}", f"/{NOTIFY}")
+"""The documents in which there is no key material."""
 
 
 class ConjurDocuments:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from rotator.plugin import SCRATCH, Role, Scope
+from rotator.plugin import NOTIFY, SCRATCH, Role, Scope
 from rotator_conjur.names import MATERIAL, RING, Names
 
 if TYPE_CHECKING:
@@ -16,12 +16,9 @@ _DOCUMENTS: Final = {
     Role.VERIFIER: "verification",
     Role.JWKS_READER: "jwks",
 }
-_EXAMPLE: Final = Scope(
-    "KEY_SET", documents=tuple(f"KEY_SET/{name}" for name in _DOCUMENTS.values())
-)
-_SCRATCH: Final = Scope(
-    SCRATCH, max_keys=1, documents=tuple(f"{SCRATCH}/{name}" for name in _DOCUMENTS.values())
-)
+_ALL: Final = (*_DOCUMENTS.values(), NOTIFY)
+_EXAMPLE: Final = Scope("KEY_SET", documents=tuple(f"KEY_SET/{name}" for name in _ALL))
+_SCRATCH: Final = Scope(SCRATCH, max_keys=1, documents=tuple(f"{SCRATCH}/{name}" for name in _ALL))
 
 
 def policy(names: Names, settings: ConjurSettings, role: Role, scopes: Sequence[Scope]) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from rotator.plugin import Calls, Conflict, Document, DocumentKind, VersionToken
+from rotator.plugin import NOTIFY, Calls, Conflict, Document, DocumentKind, VersionToken
 from rotator_vault.envelopes import document_data, document_of, mark_of
 from rotator_vault.kv import Engine, Found
 from rotator_vault.names import document_path
+
+_PUBLIC: Final = (f"/{DocumentKind.JWKS}", f"/{NOTIFY}")
+"""The documents in which there is no key material."""
 
 _NEEDS: Final = "create read update"
 _KEPT: Final = (
@@ -46,7 +49,7 @@ class VaultDocuments:
     def write(self, name: str, document: Document, *, replacing: VersionToken | None) -> None:
         """Write a document if the present one is still `replacing` (None: if there is none).
 
-        The versions before it are destroyed, except a JWKS's. When that alone fails the document is written all the same, and
+        The versions before it are destroyed, except those of documents that hold no key. When that alone fails the document is written all the same, and
         the next write destroys them.
 
         Raises:
@@ -79,8 +82,8 @@ class VaultDocuments:
             )
 
     def _forget_before(self, name: str, version: int) -> None:
-        """Destroy the versions before one: else a key outlived its destruction in them. A JWKS holds no key."""
-        if version > 1 and not name.endswith(f"/{DocumentKind.JWKS}"):
+        """Destroy the versions before one: else a key outlived its destruction in them. Some hold none."""
+        if version > 1 and not name.endswith(_PUBLIC):
             path = self._located(name)[1]
             self._engine.destroy(path, range(max(1, version - _KEPT), version))
 

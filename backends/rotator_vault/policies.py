@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rotator.plugin import SCRATCH, DocumentKind, Role, Scope
+from rotator.plugin import NOTIFY, SCRATCH, DocumentKind, Role, Scope
 from rotator_vault.names import MATERIAL, RING, document_path, key_set_name
 
-_DOCUMENTS: Final = tuple(DocumentKind)
+_DOCUMENTS: Final = (*(kind.value for kind in DocumentKind), NOTIFY)
+_PUBLIC: Final = (DocumentKind.JWKS.value, NOTIFY)  # no key is in them, and versions may stay
 _ANY: Final = "+"  # in a policy of Vault: any one segment
 
 
@@ -75,7 +76,7 @@ def _of_key_set(
             yield Right(f"{metadata}/{material}", ("delete",), "removing what is left of it")
         for path in documents:
             yield Right(f"{data}/{path}", ("create", "read", "update"), "a document")
-            if path.rpartition("/")[2] != DocumentKind.JWKS:
+            if path.rpartition("/")[2] not in _PUBLIC:
                 yield Right(f"{destroy}/{path}", ("update",), "destroying its earlier versions")
             yield Right(f"{metadata}/{path}", ("delete",), "removing a document")
         return

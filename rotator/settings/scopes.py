@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Final
 
 from rotator.documents import document_name
-from rotator.inspection import SCRATCH, Scope
+from rotator.inspection import NOTIFY, SCRATCH, Scope
 from rotator.kubernetes.access import Wanted
 from rotator.kubernetes.settings import ClusterSettings
 from rotator.settings.result import Settings
 from rotator.settings.targets import ConfigMapSettings, ObjectSettings, SecretSettings
 from rotator.stores import DocumentKind
-
-NOTIFY: Final = "notify"
-"""The document beside a ring that says what receivers of notifications have confirmed; there is no key in it."""
 
 
 def scopes_of(settings: Settings, store: str, key_sets: Collection[str] = ()) -> tuple[Scope, ...]:

@@ -65,6 +65,16 @@ path "secret/metadata/rotator/+/jwks" {
   capabilities = ["delete"]
 }
 
+# a document
+path "secret/data/rotator/+/notify" {
+  capabilities = ["create", "read", "update"]
+}
+
+# removing a document
+path "secret/metadata/rotator/+/notify" {
+  capabilities = ["delete"]
+}
+
 # `rotator check --write`
 path "secret/data/rotator/rotator-check/*" {
   capabilities = ["create", "read", "update"]
