@@ -6,6 +6,7 @@ rule 2), and each publication that showed a key which is still to be promoted (r
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def cleaning_command(target: str) -> str:
     if kind == "file":
         return f"rm -- {shlex.quote(address)} {shlex.quote(address + '.meta.json')}"
     if kind == "s3":
-        return f"aws s3 rm {shlex.quote(target)}"
+        return _object_removal(address)
     if kind in ("secret", "configmap"):
         namespace, _, name = address.partition("/")
         return f"kubectl --namespace {shlex.quote(namespace)} delete {kind} {shlex.quote(name)}"
@@ -75,3 +76,11 @@ def cleaning_command(target: str) -> str:
         store, _, name = address.partition("/")
         return f"# delete the document {name} where the store {store} kept it"
     return f"# delete {target}"
+
+
+def _object_removal(address: str) -> str:
+    """Return the command for an object, whose address begins with a server where that is not AWS."""
+    found = re.fullmatch(r"(https?://[^/]+)/(.+)", address)
+    if found is None:
+        return f"aws s3 rm {shlex.quote(f's3://{address}')}"
+    return f"aws --endpoint-url {shlex.quote(found[1])} s3 rm {shlex.quote(f's3://{found[2]}')}"

@@ -97,7 +97,7 @@ class Objects:
     """The object storage of a backend: how a bucket is configured, and how one is opened.
 
     `settings` returns the pydantic model of the options, whose property `place` names the bucket as messages and
-    the ring do (`example-bucket`, `minio.example:9000/example-bucket`); `open` takes an instance of it, and imports
+    the ring do (`example-bucket`, `https://minio.example:9000/example-bucket`); `open` takes an instance of it, and imports
     the SDK only then. A store that is also `Inspectable` says what it may do: the documents of a scope are keys.
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -79,7 +78,7 @@ class ObjectSettings(LoginSettings):
         """The bucket as messages and the ring name it."""
         if self.endpoint_url is None:
             return self.bucket
-        return f"{urlsplit(self.endpoint_url).netloc}/{self.bucket}"
+        return f"{self.endpoint_url.rstrip('/')}/{self.bucket}"
 
     @property
     def in_path(self) -> bool:

@@ -84,7 +84,11 @@ def test_the_same_check_twice(tmp_path: Path) -> None:
     [
         ("files:/srv/a b", "rm -r -- '/srv/a b'"),
         ("file:/srv/j.json", "rm -- /srv/j.json /srv/j.json.meta.json"),
-        ("s3://bucket/web/jwks.json", "aws s3 rm s3://bucket/web/jwks.json"),
+        ("s3:bucket/web/jwks.json", "aws s3 rm s3://bucket/web/jwks.json"),
+        (
+            "s3:https://minio.example:9000/bucket/web/jwks.json",
+            "aws --endpoint-url https://minio.example:9000 s3 rm s3://bucket/web/jwks.json",
+        ),
         ("secret:issuer/web", "kubectl --namespace issuer delete secret web"),
         ("configmap:issuer/web", "kubectl --namespace issuer delete configmap web"),
         (
