@@ -67,7 +67,11 @@ def world(tmp_path: Path) -> Iterator[World]:
 def ground(request: pytest.FixtureRequest, world: World) -> Ground:
     """One ground for each kind of place."""
     (world.path / "place").mkdir()
-    place = KINDS[request.param](world.path / "place")
+    return ground_of(world, KINDS[request.param](world.path / "place"))
+
+
+def ground_of(world: World, place: Place) -> Ground:
+    """Return a daemon that has the place among its targets, after its first rotation."""
     site = world.site("web", place.target)
     meter = Meter(world.clock.now)
     site.emit = meter.through(world.log.emit)
