@@ -88,6 +88,7 @@ def _one(
 ) -> Result:
     from dataclasses import replace
 
+    from rotator.cli.telling import carry
     from rotator.operations.confirm_move import confirm_move
     from rotator.operations.move import move as operation
     from rotator.reconcile.site import Memory
@@ -110,6 +111,8 @@ def _one(
     ):
         # A move ends with what to do next, and does not know that the configuration has it already.
         statement[-1] = _after_configuring(session, name, old, new)
+    if not said["dry_run"] and (left := carry(assembly, name, old.name, new.name)):
+        statement.append(left)
     for line in statement:
         session.console.say(line)
     view = {

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
-from rotator.errors import Conflict, UsageError
+from rotator.errors import Conflict, RotatorError, UsageError
 
 if TYPE_CHECKING:
     from rotator.assemble import Assembly
     from rotator.metrics import Meter
     from rotator.notify.desk import Desk
     from rotator.reconcile.site import Outcome, Site
+    from rotator.stores import DocumentStore
 
 
 class Told:
@@ -45,6 +47,33 @@ class Told:
             self._meter.ticked(site, outcome)
         if self._desk is not None:
             self._desk.ticked(site, outcome)
+
+
+def carry(assembly: Assembly, key_set: str, source: str, goal: str) -> str:
+    """Carry over, in a move, what the receivers of a key set have confirmed; harmless to do again.
+
+    Returns:
+        why that was not possible, as a sentence; empty when it was, or there is nobody who is told.
+    """
+    if not assembly.settings.told(key_set):
+        return ""
+    from rotator.notify.keeper import Keeper
+    from rotator.notify.ledger import merged
+
+    def documents(store: str, _key_set: str) -> DocumentStore | None:
+        return assembly.store(store).documents()
+
+    directory = assembly.settings.state_dir / "notify"
+    sides = [Keeper(partial(documents, name), directory, assembly.emit) for name in (source, goal)]
+    try:
+        found = sides[0].peek(key_set)
+        sides[1].update(key_set, [lambda ledger: merged(ledger, found)])
+    except RotatorError as error:
+        return (
+            f"what receivers of notifications confirmed stays in store {source}, and in store {goal} they begin "
+            f"with the last day: {error.message}"
+        )
+    return ""
 
 
 @contextmanager

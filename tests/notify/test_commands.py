@@ -178,3 +178,25 @@ def test_show_4_down_across_a_restart(tmp_path: Path) -> None:
     places["log"] = b"".join(second.err.lines)
     places["ledger"] = (tmp_path / "store" / "web" / "documents" / "notify.json").read_bytes()
     assert list(search(needles, places)) == []
+
+
+def test_a_move_carries_what_was_confirmed(home: Path) -> None:
+    """In the new store nobody is told anything twice, and what is still owed is told."""
+    with receiving() as receiver:
+        notify = {
+            "ops": webhook(receiver.url, home / "secret"),
+            "down": {"command": ["false"]},
+        }
+        bench = Bench(home / "bench", more={"notify": notify})
+        bench.good("rotate")
+        settings = json.loads(bench.config.read_text())
+        settings["stores"]["other"] = {"backend": "file", "path": "other"}
+        settings["key_sets"]["web"]["store"] = "local"
+        bench.config.write_text(json.dumps(settings))
+        bench.good("move", "web", "--from", "local", "--to", "other")
+        settings["key_sets"]["web"]["store"] = "other"
+        bench.config.write_text(json.dumps(settings))
+        bench.good("rotate")
+        assert receiver.events == LIFE
+        assert len(receiver.posts) == len(LIFE)
+        assert [(i["receiver"], i["pending"]) for i in bench.state()["untold"]] == [("down", 3)]
