@@ -23,8 +23,8 @@ from tests.scheduling import Units, place_of
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Where Linux keeps files in memory. A file store waits for the disk at every write, and a run of all tests
-# makes a hundred thousand: that is a third of its time, and nothing but a power cut would show the difference.
+# Where Linux keeps files in memory. A file store waits for the disk twice at every write (milliseconds each on
+# a common disk, against microseconds), and nothing but a power cut would show a test the difference.
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 * 2**30  # bytes; a container often has 64 MiB there
 
