@@ -48,7 +48,13 @@ class Reports:
         from rotator.operations.report import report_of
 
         written = {item.target: item.kids for item in outcome.written}
-        known = Known(outcome.ring, outcome.observed, outcome.now, written, outcome.failures)
+        # Caches are told when the key leaves, which no later tick does again.
+        first = done.outcome.written if done.outcome is not None else ()
+        told = (*first, *outcome.written)
+        purged = {item.target: item.purged for item in told if item.purged is not None}
+        known = Known(
+            outcome.ring, outcome.observed, outcome.now, written, outcome.failures, purged
+        )
         self._of[outcome.ring.key_set] = report_of(done.revocation, known)
 
     def of(self, key_set: str) -> dict[str, Any]:

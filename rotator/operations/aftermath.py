@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from rotator.errors import RotatorError
+from rotator.objects import Purged
 from rotator.observed import DocumentKind, Observed
 from rotator.policy import RotationPolicy
 from rotator.ring import Key, KeyRing, Phase
@@ -60,6 +61,7 @@ class Known:
         observed: the last looks.
         written: by target, the kids of a document written since the last look.
         failures: by target (or `material`), what went wrong.
+        purged: by publication, what became of telling its caches.
         now: when the looks were taken.
     """
 
@@ -68,6 +70,7 @@ class Known:
     now: datetime
     written: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     failures: Mapping[str, RotatorError] = field(default_factory=dict)
+    purged: Mapping[str, Purged] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from rotator.objects import Purged
 from rotator.observed import DocumentKind, Sighting
 from rotator.operations.aftermath import Known, Place, Revocation, kids_at
 from rotator.policy import RotationPolicy
 from rotator.profiles import FOREVER, find_profile
 
 _PURGE_PATH: Final = "purge it at every CDN and cache in front of it"
+_PURGE_OTHERS: Final = "purge it at every other CDN and cache in front of it"
 _SERVER: Final = "where another process runs one"
 _PURGE_READERS: Final = "restart the verifiers, or make them read it again"
 
@@ -71,15 +73,10 @@ def _places(about: Revocation, known: Known) -> Iterator[Trust]:
             note = "it did not answer: what it serves is not known"
         elif carries:
             note = "it still serves the key; a cache may"
-        yield Trust(
-            place.name,
-            _kind_of(place),
-            carries,
-            longest,
-            terms,
-            note,
-            _PURGE_READERS if place.kind is DocumentKind.VERIFICATION else _PURGE_PATH,
-        )
+        told = known.purged.get(place.name)
+        if told is not None:
+            note = f"{note}; {told.text}" if note else told.text
+        yield Trust(place.name, _kind_of(place), carries, longest, terms, note, _way(place, told))
 
 
 def _elsewhere(about: Revocation) -> Iterator[Trust]:
@@ -96,6 +93,15 @@ def _elsewhere(about: Revocation) -> Iterator[Trust]:
 def _is_revoked(kid: str, about: Revocation, known: Known) -> bool:
     """True for a kid that was revoked; where the ring before was not trusted, for any that the new one lacks."""
     return kid in about.kids or (not about.trusted and known.ring.find(kid) is None)
+
+
+def _way(place: Place, told: Purged | None) -> str:
+    """Return what ends it sooner, by hand: what rotator has done itself is left out."""
+    if place.kind is DocumentKind.VERIFICATION:
+        return _PURGE_READERS
+    if told is None:
+        return _PURGE_PATH
+    return _PURGE_OTHERS if told.done else told.hint or _PURGE_PATH
 
 
 def _kind_of(place: Place) -> str:

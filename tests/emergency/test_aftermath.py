@@ -11,6 +11,7 @@ import pytest
 
 from rotator.algorithms import kind_of
 from rotator.errors import RotatorError, StoreUnavailable, TargetFailing
+from rotator.objects import Purged
 from rotator.observed import DocumentKind, Observed, Sighting
 from rotator.operations.aftermath import (
     Known,
@@ -199,6 +200,25 @@ def test_no_duration_covers_a_publication_that_may_still_carry_the_key(
     assert item.longest is None
     assert item.until(NOW) is None
     assert note in item.note
+
+
+@pytest.mark.parametrize(
+    ("told", "sooner"),
+    [
+        (Purged(True, "CloudFront E1 was told"), "every other CDN"),
+        (Purged(False, "CloudFront E1 refused", "allow cloudfront:CreateInvalidation"), "allow"),
+        (Purged(False, "CloudFront E1 did not answer"), "every CDN"),
+    ],
+    ids=["told", "refused", "silent"],
+)
+def test_what_became_of_telling_caches_is_said_with_their_publication(
+    told: Purged, sooner: str
+) -> None:
+    """The bound stays: there are other caches."""
+    item = trust(about(), known(purged={JWKS.name: told}), JWKS.name)
+    assert told.text in item.note
+    assert sooner in item.purge
+    assert item.longest == CACHED + POLICY.verifier_cache
 
 
 def test_what_was_written_after_the_look_counts() -> None:
