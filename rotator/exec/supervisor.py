@@ -18,9 +18,10 @@ from rotator.exec.document import SigningKey
 from rotator.exec.hold import Hold
 from rotator.exec.household import Household, Over
 from rotator.exec.orders import Orders, duration
-from rotator.exec.reader import News, Reader
+from rotator.exec.reader import Reader
 from rotator.exec.ready import Wait
 from rotator.exec.source import Source
+from rotator.exec.terms import Terms
 from rotator.reconcile.site import Emit
 from rotator.service_manager import Notifier
 
@@ -46,12 +47,9 @@ class Supervisor:
         self._house = Household(orders, emit, self._notifier)
         self._reader: Reader | None = None
         self._reader_died = -math.inf
-        self._newest: SigningKey | None = None
         self._error: RotatorError | None = None
         self._using: SigningKey | None = None
-        self._failed: SigningKey | None = None
-        self._retry_at = math.inf
-        self._lawful_until = -math.inf
+        self._terms = Terms(orders)
 
     def run(self) -> int:
         """Run the command until it ends by itself or is asked to; return its exit code (128 + n for a signal).
@@ -65,15 +63,19 @@ class Supervisor:
         try:
             self._read(None)
             key = self._first()
-            reason = self._begin(key)
-            if reason:
-                raise self._not_ready(key, reason)
+            while reason := self._begin(key):
+                if self._terms.newest is None or self._terms.newest is key:
+                    raise self._not_ready(key, reason)
+                key = self._terms.newest
             while True:
-                self._until(lambda: self._house.ended or self._due(), self._retry_at)
+                self._until(
+                    lambda: self._house.ended or self._terms.due(self._using, linux.now()),
+                    self._terms.retry_at,
+                )
                 if self._house.ended:
                     self._house.sweep()
                     return self._house.exit_code
-                if self._due():
+                if self._terms.due(self._using, linux.now()):
                     self._change()
         except Over as over:
             return over.code
@@ -90,7 +92,7 @@ class Supervisor:
         try:
             self._reader = Reader(self._orders, self._open_source, self._emit, present)
         except OSError:  # no process is left just now
-            self._house.turns.later(linux.now() + 1.0, lambda: self._read(self._newest))
+            self._house.turns.later(linux.now() + 1.0, lambda: self._read(self._terms.newest))
             return
         self._house.know(self._reader.pid)
         self._guard()
@@ -103,16 +105,8 @@ class Supervisor:
         elif news.key is None:
             self._error = news.error
         else:
-            self._take(news, news.key)
-
-    def _take(self, news: News, key: SigningKey) -> None:
-        if self._newest is not None and self._newest.is_key_of(self._using):
-            # From here on the key in use is an old one. Nobody knows when exactly the new one was delivered.
-            since = -math.inf if news.since is None else news.since
-            self._lawful_until = since + self._orders.signer_lag
-        self._newest, self._error = key, None
-        if key.is_key_of(self._using):
-            self._failed, self._retry_at = None, math.inf
+            self._terms.take(news.key, news.since, self._using)
+            self._error = None
 
     def _bury_reader(self) -> None:
         if self._reader is not None:
@@ -125,7 +119,7 @@ class Supervisor:
         now = linux.now()
         delay = self._orders.every if now - self._reader_died < _OFTEN else 0.0
         self._reader_died = now
-        self._house.turns.later(now + delay, lambda: self._read(self._newest))
+        self._house.turns.later(now + delay, lambda: self._read(self._terms.newest))
 
     def _first(self) -> SigningKey:
         """Wait for the first document, as long as that is worth it."""
@@ -135,9 +129,9 @@ class Supervisor:
 
         self._notifier.status(f"waiting for a key of {self._orders.key_set}")
         until = linux.now() + self._orders.wait
-        self._until(lambda: self._newest is not None or hopeless(), until)
-        if self._newest is not None:
-            return self._newest
+        self._until(lambda: self._terms.newest is not None or hopeless(), until)
+        if self._terms.newest is not None:
+            return self._terms.newest
         raise self._error or TargetFailing(
             f"the signing document of key set {self._orders.key_set} was not read within "
             f"{duration(self._orders.wait)}",
@@ -168,7 +162,12 @@ class Supervisor:
         try:
             self._house.start(key, self._hold, wait)
             self._guard()
-            self._until(lambda: self._house.ended or wait.over(), wait.until)
+            while not self._house.ended and not wait.over():
+                # A key that was replaced while the command started is not waited for any longer than it may be used.
+                until = min(wait.until, self._terms.end_at(key))
+                if linux.now() >= until:
+                    break
+                self._house.turn(until)
             if wait.over() and not self._house.ended:
                 self._welcome(key)
                 return ""
@@ -196,6 +195,8 @@ class Supervisor:
     def _unready(self, wait: Wait) -> str:
         if self._house.ended:
             return f"it ended with {self._house.exit_code} before it was ready"
+        if linux.now() < wait.until:
+            return "it was not ready before the time of this key was over"
         return f"it was not ready within {duration(wait.limit)}"
 
     def _welcome(self, key: SigningKey) -> None:
@@ -206,12 +207,6 @@ class Supervisor:
 
     # ---------------------------------------------------------------- promotion
 
-    def _due(self) -> bool:
-        """Tell whether the command has to change its key now."""
-        if self._newest is None or self._newest.is_key_of(self._using):
-            return False
-        return not self._newest.is_key_of(self._failed) or linux.now() >= self._retry_at
-
     def _change(self) -> None:
         """Let the command use the newest key.
 
@@ -220,12 +215,12 @@ class Supervisor:
         new key is tried once more; a signer that cannot use it ends, for nothing else is safe.
         """
         before = self._using
-        if self._orders.notify_by is not None and self._tell(self._newest):
+        if self._orders.notify_by is not None and self._tell(self._terms.newest):
             return
         self._notifier.reloading()
         self._stop()
         while True:
-            wanted = self._newest
+            wanted = self._terms.newest
             if wanted is None or before is None:  # neither is possible once a command runs
                 return
             reason = self._begin(wanted)
@@ -235,7 +230,7 @@ class Supervisor:
             said = "what the command itself said is on the same stream"
             told = {"key_set": wanted.key_set, "kid": wanted.kid}
             self._emit("error", "exec.not_ready", reason=reason, hint=said, **told)
-            if self._newest is wanted:
+            if self._terms.newest is wanted:
                 self._fall_back(before, wanted, reason)
                 return
 
@@ -255,7 +250,7 @@ class Supervisor:
         return True
 
     def _changed(self, before: SigningKey, key: SigningKey, how: str) -> None:
-        self._failed, self._retry_at = None, math.inf
+        self._terms.changed()
         self._emit(
             "info",
             "exec.changed",
@@ -269,7 +264,7 @@ class Supervisor:
 
     def _fall_back(self, before: SigningKey, wanted: SigningKey, reason: str) -> None:
         """Start the command with the key before, if there is time for that; end otherwise."""
-        end_at = self._lawful_until - self._orders.stop_timeout
+        end_at = self._terms.end_at(before)
         left = end_at - linux.now()
         if not self._orders.fall_back or left <= 0:
             raise self._not_ready(wanted, reason)
@@ -281,7 +276,7 @@ class Supervisor:
             seconds=round(left),
             hint=f"mend it until then: {wanted.kid} is tried once more, and then this ends",
         )
-        self._failed, self._retry_at = wanted, end_at
+        self._terms.failed(wanted, end_at)
         again = self._begin(before)
         if again:
             raise self._not_ready(before, again)

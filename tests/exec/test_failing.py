@@ -109,3 +109,25 @@ def test_a_rollback_ends_the_emergency(make: Callable[..., Bench]) -> None:
     running.wait_for("exec.not_ready", 2)
     assert [event["kid"] for event in running.events("exec.not_ready")] == [second, third]
     assert running.end() == 143
+
+
+def test_a_key_is_not_used_beyond_its_time_while_it_starts(make: Callable[..., Bench]) -> None:
+    """Replaced while the command is not ready yet, it is given up when `signer_lag` ends, long before `--ready-timeout`."""
+    bench = make(policy={"signer_lag": "1s"})
+    first = bench.rotate()
+    script = f'test "$ROTATOR_KID" = {first} || touch ready; {FOREVER}'
+    port = free_port()
+    words = (
+        "--ready-url",
+        f"http://127.0.0.1:{port}",
+        "--every",
+        "300ms",
+        "--stop-timeout",
+        "300ms",
+    )
+    running = bench.exec(*words, "--", "sh", "-c", script)
+    running.wait_for("exec.started")
+    second = bench.promote()
+    assert running.wait_for("exec.started", 2)["kid"] == second
+    until((bench.home / "ready").exists)
+    assert running.end() == 143
