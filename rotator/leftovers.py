@@ -70,8 +70,7 @@ def cleaning_command(target: str) -> str:
     if kind == "s3":
         return _object_removal(address)
     if kind in ("secret", "configmap"):
-        namespace, _, name = address.partition("/")
-        return f"kubectl --namespace {shlex.quote(namespace)} delete {kind} {shlex.quote(name)}"
+        return _cluster_removal(kind, address)
     if kind == "store":
         store, _, name = address.partition("/")
         return f"# delete the document {name} where the store {store} kept it"
@@ -84,3 +83,11 @@ def _object_removal(address: str) -> str:
     if found is None:
         return f"aws s3 rm {shlex.quote(f's3://{address}')}"
     return f"aws --endpoint-url {shlex.quote(found[1])} s3 rm {shlex.quote(f's3://{found[2]}')}"
+
+
+def _cluster_removal(kind: str, address: str) -> str:
+    """Return the command for `NAME`, `NAMESPACE/NAME` or `CONTEXT/NAMESPACE/NAME`; a context may have slashes."""
+    *where, name = address.split("/")
+    options = f"--context {shlex.quote('/'.join(where[:-1]))} " if where[:-1] else ""
+    options += f"--namespace {shlex.quote(where[-1])} " if where else ""
+    return f"kubectl {options}delete {kind} {shlex.quote(name)}"

@@ -90,6 +90,11 @@ def test_the_same_check_twice(tmp_path: Path) -> None:
             "aws --endpoint-url https://minio.example:9000 s3 rm s3://bucket/web/jwks.json",
         ),
         ("secret:issuer/web", "kubectl --namespace issuer delete secret web"),
+        ("secret:web", "kubectl delete secret web"),
+        (
+            "secret:arn:aws:eks:cluster/prod/issuer/web",
+            "kubectl --context arn:aws:eks:cluster/prod --namespace issuer delete secret web",
+        ),
         ("configmap:issuer/web", "kubectl --namespace issuer delete configmap web"),
         (
             "store:gone/web/signing",
