@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rotator.inspection import Role, Scope
 from rotator.settings import InvalidSettings, load_settings
 from rotator_aws.object_settings import ObjectSettings
 from rotator_aws.objects import Bucket
-from tests.cli.bench import Bench
+from tests.cli.bench import ROOT, Bench
 from tests.s3.conftest import Place
 from tests.servers import running
 from tests.servers.conjur import ConjurProcess
@@ -139,3 +140,26 @@ def test_the_policy_of_an_authenticator(tmp_path: Path) -> None:
     server.load_policy(bench.good("policy", "c", "--role", "rotator").out)
     bench.good("rotate")
     bench.good("check")
+
+
+SHIPPED = ROOT / "deploy" / "policies" / "aws"
+SHIPPED_OPTIONS: dict[str, dict[str, Any]] = {
+    "": {},
+    "-cloudfront-own-kms-key": {
+        "kms_key_id": "arn:aws:kms:eu-central-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef",
+        "cloudfront": {"distribution": "E2EXAMPLE1EXAMPLE"},
+    },
+}
+
+
+@pytest.mark.parametrize("more", SHIPPED_OPTIONS, ids=lambda more: more or "plain")
+@pytest.mark.parametrize("role", [Role.ROTATOR, Role.JWKS_READER])
+def test_the_shipped_policies_are_the_printed_ones(role: Role, more: str) -> None:
+    """A file in deploy/policies/aws is exactly what the command prints; ROTATOR_WRITE=1 writes them."""
+    options = {"bucket": "jwks-example", "region": "eu-central-1", "account_id": "111122223333"}
+    bucket = Bucket(ObjectSettings.model_validate({**options, **SHIPPED_OPTIONS[more]}))
+    printed = bucket.policy(role, (Scope("web", ring=False, documents=("web/jwks.json",)),))
+    file = SHIPPED / f"s3-{role}{more}.json"
+    if os.environ.get("ROTATOR_WRITE"):
+        file.write_text(printed)
+    assert file.read_text() == printed

@@ -25,13 +25,15 @@ from tests.servers import running
 from tests.servers.conjur import ConjurProcess
 
 DAY = timedelta(days=1)
-LOGIN = {"workload": "app"}
+ISSUER = "https://issuer.example"
+LOGIN = {"workload": "app", "iss": ISSUER}
 SERVICE = """
 - !policy
   id: conjur/authn-jwt/shop
   body:
     - !webservice
     - !variable public-keys
+    - !variable issuer
     - !variable token-app-property
     - !variable identity-path
     - !group apps
@@ -42,7 +44,7 @@ SERVICE = """
     - !permit
       role: !host /rotator
       privileges: [ read, execute, update ]
-      resources: [ !variable public-keys, !variable token-app-property, !variable identity-path ]
+      resources: [ !variable public-keys, !variable issuer, !variable token-app-property, !variable identity-path ]
 - !policy
   id: ci
   body:
@@ -320,9 +322,13 @@ def test_conjur_lets_workloads_in(tmp_path: Path) -> None:
     entry = {"to": "conjur-jwt", "store": "c", "service": "shop"}
     assembly, found = life(tmp_path, [entry], stores=stores)
     with assembly:
-        conjur: Any = assembly.store("c")
-        conjur._conjur.put("conjur/authn-jwt/shop/token-app-property", b"workload")
-        conjur._conjur.put("conjur/authn-jwt/shop/identity-path", b"ci")
+        store: Any = assembly.store("c")
+        for name, value in (
+            ("issuer", ISSUER),
+            ("token-app-property", "workload"),
+            ("identity-path", "ci"),
+        ):
+            store._conjur.put(f"conjur/authn-jwt/shop/{name}", value.encode())
         found.tick()
         first = found.signed()
         assert lets_in(server, first)

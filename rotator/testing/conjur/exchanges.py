@@ -144,8 +144,8 @@ class Exchanges:
         from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
 
-        keys = self._setting(branch, "public-keys")
-        if keys is None:
+        keys, issuer = (self._setting(branch, name) for name in ("public-keys", "issuer"))
+        if keys is None or issuer is None:  # "issuer is mandatory when public-keys is set"
             raise Refused
         try:
             token = jwt.decode(given, KeySet.import_key_set(_signing_keys(keys)), _ALGORITHMS)
@@ -155,9 +155,8 @@ class Exchanges:
         if claims.get("exp", 0) <= time.time():
             message = "CONJ00016E Token expired"
             raise Refused(401, {"error": {"code": "unauthorized", "message": message}})
-        issuer, audience = self._setting(branch, "issuer"), self._setting(branch, "audience")
-        said = claims.get("aud")
-        if issuer is not None and claims.get("iss") != issuer:
+        audience, said = self._setting(branch, "audience"), claims.get("aud")
+        if claims.get("iss") != issuer:
             raise Refused
         if audience is not None and audience not in (said if isinstance(said, list) else [said]):
             raise Refused
