@@ -59,6 +59,7 @@ def test_every_command_in_one_life(bench: Bench) -> None:
     bench.config.write_text(json.dumps(document))
     answer("move", "web", "--from", "local", "--to", "other", "--dry-run")
     answer("move", "web", "--from", "local", "--to", "other")
+    answer("notify")
     answer("export")  # refused: it was moved
     assert called == set(COMMANDS) - WITHOUT
 
