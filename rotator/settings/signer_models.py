@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from rotator.settings.signers import SignerCheckSettings
 from rotator.settings.model import Absolute, Model
+from rotator.settings.signers import SignerCheckSettings
 from rotator.settings.values import Duration, PositiveDuration, Text, Url
 
 _LONGEST: Final = timedelta(minutes=1)
