@@ -19,10 +19,12 @@ from rotator.operations.emergency import revoke
 from rotator.reconcile.site import Outcome, Site
 from rotator.reconcile.tick import tick
 from rotator.settings import load_settings
+from tests.campaign.needles import needles_of, search
 from tests.cli.bench import Bench
 from tests.s3.conftest import KEY, Place, client
 from tests.servers import running
 from tests.servers.conjur import ConjurProcess
+from tests.servers.proxy import Proxy
 
 DAY = timedelta(days=1)
 ISSUER = "https://issuer.example"
@@ -357,3 +359,33 @@ def lets_in(server: ConjurProcess, token: str) -> bool:
         status = error.code
     assert status in (200, 401)
     return bool(status == 200)
+
+
+def test_no_private_byte_reaches_the_bucket(tmp_path: Path, place: Place) -> None:
+    """Through a rotation and a revocation: not in what is sent, nor in an event, nor in any object."""
+    with Proxy(place.server.url) as between:
+        assembly, found = life(tmp_path, [{"to": "s3", **place.options(endpoint_url=between.url)}])
+        with assembly:
+            found.tick()
+            materials = _materials(found)
+            found.clock.advance(90 * DAY + timedelta(minutes=1))
+            found.tick()
+            materials |= _materials(found)
+            revoke(found.site, [jwt.get_unverified_header(found.signed())["kid"]], "leaked")
+            found.tick()
+            materials |= _materials(found)
+        sent = b"".join(
+            request.body + repr(request.headers).encode() + request.path.encode()
+            for request in between.seen
+        )
+    assert len(materials) >= 3
+    assert sent.count(b'"keys"') >= 3
+    places = {"requests": sent, "events": repr(found.events).encode()}
+    assert list(search(needles_of(materials), places)) == []
+
+
+def _materials(found: Life) -> set[bytes]:
+    """Return the material of every key that the ring has now."""
+    keys = [key for key in tick(found.site).ring.keys if key.locator]
+    got = [found.site.material.get(key.locator or "", key.kid) for key in keys]
+    return {material.reveal() for material in got if material is not None}
