@@ -15,7 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator.notify.case import Page, begin_of, due, past
-from rotator.notify.ledger import Change, Ledger, begin, end, merged, read_ledger, write_ledger
+from rotator.notify.ledger import (
+    Change,
+    Ledger,
+    advance,
+    begin,
+    end,
+    merged,
+    read_ledger,
+    write_ledger,
+)
 from rotator.notify.news import BEGUN, ENDED, News, event_id, of_line
 from rotator.ring import Entry, KeyRing
 from rotator.settings.result import ReceiverSettings
@@ -36,6 +45,7 @@ class Replica:
     ledger: Ledger = field(default_factory=lambda: Ledger("web"))
     page: Page = field(default_factory=Page)
     unsaved: list[Change] = field(default_factory=list)
+    sent: dict[str, list[str]] = field(default_factory=dict)
 
     def change(self, change: Change) -> None:
         self.ledger = change(self.ledger)
@@ -56,6 +66,7 @@ class World:
     saved_conditions: set[str] = field(default_factory=set)
     conditions: int = 0
     restored: bool = False
+    dead: list[Replica] = field(default_factory=list)
 
     def grow(self, event: str, count: int = 1) -> None:
         for _ in range(count):
@@ -92,7 +103,9 @@ class World:
                 replica.change(change)
             return True
         self.told[receiver.name].append(item.news)
+        replica.sent.setdefault(receiver.name, []).append(item.news.id)
         if how == "crash":
+            self.dead.append(replica)
             self.replicas[one] = Replica()
         else:
             replica.change(item.done)
@@ -168,6 +181,15 @@ def play(world: World, script: list[tuple[object, ...]]) -> None:
             acts[str(name)](*words)
 
 
+def still_there(world: World, receiver: ReceiverSettings) -> set[str]:
+    """What is wanted of the lines that the history still has; of a ring put back, of those since."""
+    history = world.ring.history
+    since = [n for n, line in enumerate(history) if line.event == "order.restore"]
+    lines = history[since[-1] if since else 0 :]
+    found = (of_line("web", line) for line in lines)
+    return {news.id for news in found if news is not None and receiver.wants(news.event, "web")}
+
+
 def check(world: World) -> None:
     """Nothing wanted is missing, and the order is that of the history."""
     numbers = {event_id("web", name): line.number for name, line in world.ever.items()}
@@ -183,6 +205,11 @@ def check(world: World) -> None:
         if None not in skipped:
             assert len(missing) <= sum(count or 0 for count in skipped), receiver.name
         assert world.saved_conditions <= set(told)
+        assert still_there(world, receiver) <= set(told)
+        for replica in (*world.dead, *world.replicas):
+            sent = [numbers[one] for one in replica.sent.get(receiver.name, ()) if one in numbers]
+            if not world.restored:
+                assert sent == sorted(set(sent)), "twice, or out of order, from one sender"
         if not world.restored and not skipped:
             first = [numbers[one] for one in dict.fromkeys(told) if one in numbers]
             assert first == sorted(first), receiver.name
@@ -211,14 +238,47 @@ def test_a_history_that_is_trimmed(script: list[tuple[object, ...]]) -> None:
     check(world)
 
 
-@settings(max_examples=120, deadline=None)
-@given(st.lists(st.one_of(steps, steps, st.just(("restore",))), max_size=40))
-def test_a_ring_that_is_put_back(script: list[tuple[object, ...]]) -> None:
+few = st.lists(steps, max_size=16)
+
+
+@settings(max_examples=200, deadline=None)
+@given(few, few, few)
+def test_a_ring_that_is_put_back(
+    before: list[tuple[object, ...]],
+    lost: list[tuple[object, ...]],
+    after: list[tuple[object, ...]],
+) -> None:
     """The lines of a ring that was restored are told as well, though their numbers were used before."""
     world = World()
-    play(world, script)
+    play(world, [*before, ("restore",), *lost, ("restore",), *after])
     world.drain()
     check(world)
+
+
+def test_numbers_that_are_used_again() -> None:
+    """What happened after a backup was put back is told, and nothing twice."""
+    world = World()
+    everybody = [("tick", 0), *[("send", 0, EVERYTHING, "taken")] * 9, ("sync", 0)]
+    lines = [("grow", "key.promoted")] * 3
+    play(world, [*lines, *everybody, ("restore",), *lines, *everybody, ("restore",), *lines])
+    world.drain()
+    check(world)
+    told = [news for news in world.told["everything"] if news.event == "promoted"]
+    assert len(told) == len({news.id for news in told}) == 9
+    [skipped] = [news for news in world.told["everything"] if news.event == "skipped"]
+    assert skipped.count is None
+
+
+def test_a_page_that_is_older_than_the_cursor() -> None:
+    """A replica that has not looked lately takes another's word for what was told, and says nothing."""
+    world = World()
+    play(world, [*[("grow", "key.promoted")] * 2, ("tick", 0), ("tick", 1)])
+    play(world, [("grow", "key.promoted"), ("tick", 0)])
+    play(world, [*[("send", 0, EVERYTHING, "taken")] * 3, ("sync", 0), ("sync", 1)])
+    assert not world.send(1, EVERYTHING, "taken")
+    line = world.ring.history[0]
+    ledger = world.replicas[1].ledger
+    assert advance("everything", line.id, world.now)(ledger) == ledger, "a cursor never goes back"
 
 
 def test_what_a_new_receiver_begins_with() -> None:
