@@ -29,6 +29,7 @@ from rotator_aws.object_settings import ObjectSettings
 
 _T = TypeVar("_T")
 _ONLY: Final = "when_required"
+_MOST: Final = 1 << 20  # bytes; no document is longer
 _NOBODYS: Final = VersionToken('"rotator-asks-whether-this-is-heeded"')
 """An ETag that no object has."""
 
@@ -114,13 +115,14 @@ class Bucket:
     def _ask(self, key: str, new: Object) -> None:
         """Write on a condition that cannot be met: whoever takes it would take any.
 
-        What is written then is what was to be written; it is refused all the same, for the next time.
+        What is sent is what is there already, so that nothing changes where it is taken; the new object only
+        where there is none.
         """
         with self._lock:
             if self._heeds:
                 return
             try:
-                self._put(key, new, _NOBODYS)
+                self._put(key, self._get(key, _MOST) or new, _NOBODYS)
             except Conflict:
                 self._heeds = True
                 return

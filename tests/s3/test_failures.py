@@ -199,28 +199,33 @@ def without_conditions(exchange: Exchange) -> None:
 
 
 def test_storage_that_ignores_conditions(place: Place, proxy: Proxy) -> None:
-    """It is found out before anything depends on it, and refused, unless one says that it may."""
+    """It is found out before anything depends on it, and refused each time, unless one says that it may."""
+    place.open().put(KEY, ONE, replacing=None)
     with proxy.misbehaving(without_conditions, when=is_method("PUT")):
         found = place.open(endpoint_url=proxy.url)
-        with pytest.raises(StoreMisconfigured, match="does not heed") as caught:
-            found.put(KEY, ONE, replacing=None)
-        assert "conditional: false" in caught.value.hint
+        there = found.get(KEY, 100)
+        assert there is not None
+        for _ in range(2):
+            with pytest.raises(StoreMisconfigured, match="does not heed") as caught:
+                found.put(KEY, TWO, replacing=there.token)
+            assert "conditional: false" in caught.value.hint
+            assert found.get(KEY, 100) == there
         allowed = place.open(endpoint_url=proxy.url, conditional=False)
         allowed.put(KEY, TWO, replacing=VersionToken("whatever"))
-        there = allowed.get(KEY, 100)
-        assert there is not None
-        assert there.body == b"two"
+        written = allowed.get(KEY, 100)
+        assert written is not None
+        assert written.body == b"two"
         assert any("unconditional" in one.text for one in allowed.inspect().findings)
 
 
 def test_storage_is_asked_once(place: Place, proxy: Proxy) -> None:
-    """One request more with the first write of a process, none with AWS."""
+    """Two requests more with the first write of a process, none with AWS."""
     found = place.open(endpoint_url=proxy.url)
     found.put("a", ONE, replacing=None)
     found.put("b", ONE, replacing=None)
-    assert [request.method for request in proxy.seen] == ["PUT", "PUT", "PUT"]
-    assert proxy.seen[0].header("If-Match")
-    assert [proxy.seen[n].header("If-None-Match") for n in (1, 2)] == ["*", "*"]
+    assert [request.method for request in proxy.seen] == ["GET", "PUT", "PUT", "PUT"]
+    assert proxy.seen[1].header("If-Match")
+    assert [proxy.seen[n].header("If-None-Match") for n in (2, 3)] == ["*", "*"]
 
 
 def test_a_look_is_one_request(place: Place, proxy: Proxy) -> None:
