@@ -97,8 +97,22 @@ endef
 	dpkg-deb --extract "$$folder"/etcd-server_*.deb "$$folder"
 	mv "$$folder/usr/bin/etcd" $@
 
+# Likewise.
+.servers/promtool .servers/prometheus &:
+	@mkdir -p .servers
+	if command -v promtool >/dev/null && command -v prometheus >/dev/null; then
+	    ln -sf "$$(command -v promtool)" "$$(command -v prometheus)" .servers; exit 0
+	fi
+	command -v apt-get >/dev/null || { echo "make servers takes promtool from Debian's packages: install prometheus" >&2; exit 1; }
+	echo 'fetching .servers/promtool, .servers/prometheus'
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT
+	if [ "$$(id -u)" = 0 ]; then chmod 755 "$$folder"; apt-get -qq update; fi
+	(cd "$$folder" && apt-get -qq -o APT::Sandbox::User=root download prometheus)
+	dpkg-deb --extract "$$folder"/prometheus_*.deb "$$folder"
+	mv "$$folder/usr/bin/promtool" "$$folder/usr/bin/prometheus" .servers
+
 .PHONY: servers
-servers: .servers/vault .servers/kube-apiserver .servers/etcd nginx  ## build or fetch the real servers that tests run against (needs Go; etcd and nginx from Debian's packages)
+servers: .servers/vault .servers/kube-apiserver .servers/etcd .servers/promtool .servers/prometheus nginx  ## build or fetch the real servers that tests run against (needs Go; etcd, prometheus and nginx from Debian's packages)
 
 .PHONY: nginx
 nginx:

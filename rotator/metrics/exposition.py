@@ -151,11 +151,9 @@ def _each(reading: Reading) -> Iterator[Metric]:
     rotation = _gauge(
         "rotation_due_timestamp_seconds", "When the current key is due to be replaced.", labels
     )
-    due = _gauge(
-        "next_due_timestamp_seconds",
-        "When the next thing in its keys' lives is due; past while that is held up.",
-        labels,
-    )
+    standby = _gauge("standby_due_timestamp_seconds", "When there must be a next key.", labels)
+    text = "When the next thing in its keys' lives is due; past while that is held up."
+    due = _gauge("next_due_timestamp_seconds", text, labels)
     overdue = _gauge(
         "overdue_seconds", "For how long something has been due that was not done; else 0.", labels
     )
@@ -165,11 +163,16 @@ def _each(reading: Reading) -> Iterator[Metric]:
         revision.add_metric(name, item.revision)
         failing.add_metric(name, item.failing)
         overdue.add_metric(name, item.overdue(now) or 0.0)
-        dates = ((success, item.success), (rotation, item.rotation_due), (due, item.next_due))
+        dates = (
+            (success, item.success),
+            (rotation, item.rotation_due),
+            (standby, item.standby_due),
+            (due, item.next_due),
+        )
         for family, date in dates:
             if date is not None:
                 family.add_metric(name, date)
-    yield from (info, revision, failing, success, rotation, due, overdue)
+    yield from (info, revision, failing, success, rotation, standby, due, overdue)
 
 
 def _keys(key_sets: Iterable[KeySetFigures]) -> Iterator[Metric]:

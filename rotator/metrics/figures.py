@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rotator.plan import next_deadline
-from rotator.policy import RotationPolicy
+from rotator.policy import RotationPolicy, Standby
 from rotator.reconcile.site import Outcome, Site
 from rotator.reconcile.telling import key_due
 from rotator.ring import PUBLISHED, Key, KeyRing, Phase
@@ -55,6 +55,7 @@ class KeySetFigures:
     Attributes:
         publishes: the ring has keys that verifiers are told of.
         rotation_due: when the current key has signed for `rotate_every`.
+        standby_due: since, or from, when there is to be a next key beside the current one.
         next_due: when the next thing in its keys' lives is due; past only while that is held up.
         held_up: since when something that is due is held up, None while nothing is.
         patience: seconds after `next_due` for which it is taken for under way.
@@ -72,6 +73,7 @@ class KeySetFigures:
     targets: tuple[TargetFigures, ...] = ()
     signers: tuple[SignerFigures, ...] = ()
     rotation_due: float | None = None
+    standby_due: float | None = None
     next_due: float | None = None
     held_up: float | None = None
     patience: float = 0.0
@@ -117,6 +119,7 @@ def taken(
         targets=_targets(outcome) if detailed else (),
         signers=_signers(outcome, policy),
         rotation_due=_rotation_due(ring, policy),
+        standby_due=_standby_due(ring, policy),
         next_due=_next_due(outcome, site.policy),
         held_up=held_up,
         patience=(2 * policy.resync).total_seconds(),
@@ -140,6 +143,15 @@ def _rotation_due(ring: KeyRing, policy: RotationPolicy) -> float | None:
     if active is None:
         return None
     return ((active.activated_at or active.created_at) + policy.rotate_every).timestamp()
+
+
+def _standby_due(ring: KeyRing, policy: RotationPolicy) -> float | None:
+    active, due = ring.active, _rotation_due(ring, policy)
+    if active is None or due is None:
+        return None
+    if policy.standby is Standby.JUST_IN_TIME:
+        return due - policy.creation_lead.total_seconds()
+    return (active.activated_at or active.created_at).timestamp()
 
 
 def _next_due(outcome: Outcome, policy: RotationPolicy) -> float | None:

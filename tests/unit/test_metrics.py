@@ -23,7 +23,7 @@ from rotator.metrics.surroundings import Surroundings
 from rotator.metrics.textfile import Family, parsed, write_metrics
 from rotator.metrics.writer import MetricsFile
 from rotator.notify.post import ReceiverFigures
-from rotator.policy import RotationPolicy
+from rotator.policy import RotationPolicy, Standby
 from rotator.publication import FilePublication
 from rotator.reconcile.settle import settle
 from rotator.reconcile.site import Site
@@ -170,6 +170,13 @@ def test_a_life_in_figures(host: Host) -> None:
     due = (active.activated_at + POLICY.rotate_every).timestamp()
     assert host.values("rotator_rotation_due_timestamp_seconds") == {("web",): due}
     assert host.values("rotator_next_due_timestamp_seconds") == {("web",): due}
+    begun = active.activated_at.timestamp()
+    assert host.values("rotator_standby_due_timestamp_seconds") == {("web",): begun}
+    site.policy = replace(POLICY, standby=Standby.JUST_IN_TIME)
+    host.settle(site)
+    lead = (POLICY.propagation + 2 * POLICY.resync).total_seconds()
+    [wanted] = host.values("rotator_standby_due_timestamp_seconds").values()
+    assert due - lead - MINUTE.total_seconds() <= wanted <= due - lead
     assert host.values("rotator_key_activated_timestamp_seconds") == {
         ("web", active.kid): active.activated_at.timestamp()
     }
