@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from rotator.cli.options import shard_option
-from rotator.cli.session import Result, Session
+from rotator.cli.session import Result, Session, pause
+from rotator.cli.timeline_live import show, watch
 from rotator.cli.views import (
     answer_in_words,
     failing_now,
@@ -36,21 +37,29 @@ FORMAT: Final = "rotator.status/1"
 @click.command()
 @click.argument("key_sets", metavar="[KEY_SET]...", nargs=-1)
 @click.option("--live", is_flag=True, help="Look at every target too.")
+@click.option("--watch", "watching", is_flag=True, help="Show it anew every 5 s, until Ctrl-C.")
 @shard_option
 @click.pass_obj
-def status(options: dict[str, Any], key_sets: tuple[str, ...], live: bool) -> int:
+def status(options: dict[str, Any], key_sets: tuple[str, ...], live: bool, watching: bool) -> int:
     """Show the keys, the orders, and what is waited for and why.
 
     Reads rings only, so that what it says of targets is what the ring remembers; with --live it
-    looks. Exit 75 when something is overdue, fails, or the clock is suspicious.
+    looks. On a terminal it draws the timeline of each key set. Exit 75 when something is overdue,
+    fails, or the clock is suspicious.
     """
     session = Session(options)
     names = session.chosen(key_sets)
     with session.assembly() as assembly:
-        results = session.each(
-            names,
-            lambda name: _one(session, assembly, assembly.site(name, reading=not live), live=live),
-        )
+
+        def look() -> list[Result]:
+            return session.each(
+                names,
+                lambda name: _one(
+                    session, assembly, assembly.site(name, reading=not live), live=live
+                ),
+            )
+
+        results = watch(session.console, look, pause) if watching else look()
     return session.finish(FORMAT, results, live=live)
 
 
@@ -104,6 +113,8 @@ def _one(session: Session, assembly: Assembly, site: Site, *, live: bool) -> Res
     view["untold"] = list(behind)
     view["store"] = session.settings.key_sets[site.key_set].store
     _print(session, picture)
+    foretold = misfit is None and not observed.suspicious
+    show(session.console, site, ring, now, foretold=foretold)
     if misfit is not None:
         failing.append(misfit.exit_code)
         if not session.console.json:
