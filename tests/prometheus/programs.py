@@ -17,7 +17,8 @@ _MADE: Final = Path(__file__).resolve().parents[2] / ".servers"
 
 def program(name: str) -> Path:
     """Return a program to run; without it, the test is left out."""
-    for found in (os.environ.get(PROGRAMS[name]), _MADE / name, shutil.which(name)):
-        if found and Path(found).is_file():
-            return Path(found)
-    left_out(name)
+    places = (os.environ.get(PROGRAMS[name]), _MADE / name, shutil.which(name))
+    found = next((Path(place) for place in places if place and Path(place).is_file()), None)
+    if found is None:
+        left_out(name)
+    return found
