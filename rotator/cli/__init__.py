@@ -135,7 +135,8 @@ def _usage(error: Any) -> RotatorError:
     """Turn click's refusal of the words given into one of ours: exit 2, with the way out."""
     from rotator.errors import UsageError
 
-    message = str(error.format_message()).rstrip(".")
+    # Click puts each choice on a line of its own.
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else PROGRAM
     lowered = message[:1].lower() + message[1:]

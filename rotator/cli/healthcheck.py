@@ -77,21 +77,22 @@ def healthcheck(options: dict[str, Any], url: str | None, ready: bool) -> int:
     --ready: it has a JWKS to serve). 1: it is not, or gives no answer within two seconds, or any fault.
     """
     path = "/readyz" if ready else "/healthz"
-    places = [_place_of(url)] if url else list(_places(options, path))
+    places = [_place_of(url, path)] if url else list(_places(options, path))
     until = time.monotonic() + TIMEOUT
     status, place = _first_answer(places, until)
     console = Console(options)
     if status != 200:
-        raise RotatorError(
-            f"{place} answered {status}",
-            hint="its log says why, and so does the body of the answer",
-        )
+        hint = "its log says why, and so does the body of the answer"
+        if status == 404:
+            hint = "rotator has /healthz and /readyz, at its admin listener and at its server"
+        raise RotatorError(f"{place} answered {status}", hint=hint)
     console.say(f"well: {place}")
     console.document({"format": FORMAT, "url": str(place), "status": status, "exit_code": 0})
     return 0
 
 
-def _place_of(url: str) -> Place:
+def _place_of(url: str, default: str) -> Place:
+    """Return where a URL says; one that has no path is asked at `default`."""
     from urllib.parse import urlsplit
 
     try:
@@ -105,7 +106,7 @@ def _place_of(url: str) -> Place:
             "--url takes a URL such as http://127.0.0.1:8081/readyz",
             hint="without it, `admin` or `server` of the configuration says where to ask",
         )
-    path = parts.path or "/healthz"
+    path = default if parts.path in ("", "/") else parts.path
     return Place(
         host, port, f"{path}?{parts.query}" if parts.query else path, parts.scheme == "https"
     )

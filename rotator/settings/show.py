@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 
+from rotator.kubernetes.settings import ClusterSettings
 from rotator.policy import format_duration
 from rotator.settings.faults import Path as KeyPath
 from rotator.settings.load import Loader, Origin
 from rotator.settings.result import KeySetSettings, ReceiverSettings, Settings, StoreSettings
 from rotator.settings.signers import SignerCheckSettings
+from rotator.settings.targets import ObjectSettings
 from rotator.settings.values import in_seconds
 from rotator.settings.windows import windows_shown
 
@@ -29,6 +31,8 @@ _HIDDEN_WORDS: Final = ("password", "secret", "token", "credential", "api_key", 
 _POLICY_ELSEWHERE: Final = frozenset(
     {"kind", "allow_mixed_kty", "first_run", "windows", "observed_cache"}
 )
+_OF_BACKENDS: Final = frozenset({"backend", "options", "plain_json"})
+"""Fields of `ObjectSettings` that are no key of a configuration."""
 
 
 class Resolved:
@@ -107,19 +111,7 @@ class Resolved:
     def _store(self, store: StoreSettings) -> Iterator[tuple[KeyPath, Any, str]]:
         base: KeyPath = ("stores", store.name)
         yield (*base, "backend"), store.backend, self._origin((*base, "backend"))
-        yield from self._options(store.options, base)
-
-    def _options(self, options: BaseModel, base: KeyPath) -> Iterator[tuple[KeyPath, Any, str]]:
-        """Yield the options of a store, those of nested options by their own paths."""
-        for name, field in type(options).model_fields.items():
-            value = getattr(options, name)
-            origin = self._origin((*base, name))
-            if isinstance(value, BaseModel):
-                yield from self._options(value, (*base, name))
-            elif value is not None or origin != "default":
-                from_file = origin.endswith("_FILE") and not name.endswith("_file")
-                hidden = from_file or _is_secret(name, value)
-                yield (*base, name), HIDDEN if hidden else _option(field, value), origin
+        yield from _options(store.options, base, lambda *path: self._origin(path))
 
     def _key_set(
         self, key_set: KeySetSettings, origin: Origin
@@ -151,6 +143,10 @@ class Resolved:
                 # A probe may be written as nothing but its URL.
                 source = where(kind, number) if name == "url" else where(kind, number, name)
                 yield (*base, kind, number, name), shown, source
+            target = getattr(key_set, kind)[number]
+            if isinstance(target, ObjectSettings):
+                for path, shown, source in _options(target.options, (kind, number), where):
+                    yield (*base, *path), shown, source
 
     def _policy(
         self, key_set: KeySetSettings, base: KeyPath, origin: Origin
@@ -176,13 +172,44 @@ class Resolved:
 def _targets(key_set: KeySetSettings) -> Iterator[tuple[str, int, dict[str, Any]]]:
     for kind in ("deliver", "publish", "probes"):
         for number, target in enumerate(getattr(key_set, kind)):
-            given = {field.name: getattr(target, field.name) for field in fields(target)}
-            shown = {name: _plain(value) for name, value in given.items() if value is not None}
+            shown = {name: _plain(value) for name, value in _given(target) if value is not None}
             if "mode" in shown:
                 shown["mode"] = f"{shown['mode']:04o}"
             yield kind, number, shown
     for number, check in enumerate(key_set.signer_checks):
         yield "signer_checks", number, _signer_check(check)
+
+
+def _given(target: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what an entry has, by the keys that a configuration has for it; options of backends are apart."""
+    for field in fields(target):
+        value = getattr(target, field.name)
+        if isinstance(value, ClusterSettings):
+            yield from (("kubeconfig", value.kubeconfig), ("context", value.context))
+            for name in ("connect_timeout", "read_timeout"):
+                yield name, timedelta(seconds=getattr(value, name))
+        elif field.name == "labels":
+            yield "labels", dict(value)
+        elif not (isinstance(target, ObjectSettings) and field.name in _OF_BACKENDS):
+            yield field.name, list(value) if isinstance(value, tuple) else value
+
+
+def _options(
+    options: BaseModel, base: KeyPath, where: Callable[..., str]
+) -> Iterator[tuple[KeyPath, Any, str]]:
+    """Yield the options of a store or a target, those of nested options by their own paths.
+
+    Args:
+        where: says where the value at a path comes from.
+    """
+    for name, field in type(options).model_fields.items():
+        value, origin = getattr(options, name), where(*base, name)
+        if isinstance(value, BaseModel):
+            yield from _options(value, (*base, name), where)
+        elif value is not None or origin != "default":
+            from_file = origin.endswith("_FILE") and not name.endswith("_file")
+            hidden = from_file or _is_secret(name, value)
+            yield (*base, name), HIDDEN if hidden else _option(field, value), origin
 
 
 def _signer_check(check: SignerCheckSettings) -> dict[str, Any]:

@@ -68,6 +68,12 @@ def test_a_daemon_from_start_to_end(tmp_path: Path) -> None:
         assert "no answer in time" in stopped.err
         asked = bench.run("healthcheck", "--url", f"http://127.0.0.1:{served}/healthz")
         assert asked.code == 0
+        for base in (f"http://127.0.0.1:{served}", f"http://127.0.0.1:{served}/"):
+            ready = bench.good("healthcheck", "--ready", "--url", base, "--json")
+            assert ready.json["url"] == f"http://127.0.0.1:{served}/readyz"
+        astray = bench.run("healthcheck", "--url", f"http://127.0.0.1:{served}/health")
+        assert astray.code == 1
+        assert "rotator has /healthz and /readyz" in astray.words
         assert daemon.end() == 143
     assert bench.run("healthcheck", "--url", f"http://127.0.0.1:{port}/healthz").code == 1
 

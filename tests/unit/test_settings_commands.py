@@ -217,6 +217,41 @@ def test_show(tmp_path: Path) -> None:
     assert "did you mean `web`?" in run.stderr
 
 
+def test_show_options_of_targets(tmp_path: Path) -> None:
+    """Those of a bucket and of an API server stand by their own keys, as people write them, in both formats."""
+    (tmp_path / "rotator.yaml").write_text(
+        """\
+version: 1
+stores: {local: {backend: file, path: store}}
+key_sets:
+  web:
+    policy: {token_ttl: 15m, signer_lag: 5m}
+    deliver:
+      - {to: secret, name: web, kubeconfig: kube, labels: {app: issuer}}
+    publish:
+      - to: s3
+        bucket: jwks-example
+        region: eu-central-1
+        read_timeout: 3s
+        cloudfront: {distribution: E2EXAMPLE}
+"""
+    )
+    text = rotator(tmp_path, "config", "show").stdout
+    assert max(map(len, text.splitlines())) < 150
+    run = rotator(tmp_path, "config", "show", "--json")
+    values = {item["path"]: item for item in json.loads(run.stdout)["values"]}
+    publish, deliver = "key_sets.web.publish[0]", "key_sets.web.deliver[0]"
+    assert values[f"{publish}.bucket"]["value"] == "jwks-example"
+    assert values[f"{publish}.bucket"]["origin"] == "rotator.yaml:10"
+    assert values[f"{publish}.read_timeout"]["value"] == "3s"
+    assert values[f"{publish}.connect_timeout"]["origin"] == "default"
+    assert values[f"{publish}.cloudfront.distribution"]["value"] == "E2EXAMPLE"
+    assert values[f"{deliver}.kubeconfig"]["value"] == str(tmp_path / "kube")
+    assert values[f"{deliver}.labels"]["value"] == {"app": "issuer"}
+    assert values[f"{deliver}.read_timeout"]["value"] == "10s"
+    assert not any(".options" in path or ".cluster" in path for path in values)
+
+
 def test_schema(tmp_path: Path) -> None:
     """One JSON document, without a configuration being there."""
     run = rotator(tmp_path, "config", "schema")
