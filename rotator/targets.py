@@ -163,14 +163,14 @@ def _secret(item: SecretSettings, key_set: str, stores: Stores) -> Target:
 
 def _config_map(item: ConfigMapSettings, key_set: str, stores: Stores) -> Target:
     from rotator.kubernetes.held import CONFIG_MAPS, Place
-    from rotator.publication.config_map import ConfigMapPublication
+    from rotator.publication.config_map import ConfigMapPublication, keys_of
 
     place = Place(
         partial(stores.cluster, item.cluster),
         CONFIG_MAPS,
         item.namespace,
         item.name,
-        frozenset({item.key}),
+        keys_of(item.key),
         dict(item.labels),
     )
     return ConfigMapPublication(item.address, place, item.key, key_set)

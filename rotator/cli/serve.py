@@ -6,6 +6,8 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,22 +27,32 @@ if TYPE_CHECKING:
 _ENDED_BY: Final = {signal.SIGTERM: 143, signal.SIGINT: 130}
 _SLICE: Final = 1.0  # seconds; a signal is seen at once, this only bounds one wait
 _START: Final = 10.0  # seconds for a server at another address
+_MOUNTED: Final = timedelta(
+    seconds=5
+)  # how often files are read again: that costs no call of any store
 
 
 @click.command()
+@click.option(
+    "--published",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Read DIR/KEY_SET/jwks.json and its sidecar in place of the rings.",
+)
 @click.pass_obj
-def serve(options: dict[str, Any]) -> int:
+def serve(options: dict[str, Any], published: Path | None) -> int:
     """Serve the JWKS of every key set over HTTP until SIGTERM or Ctrl-C; rotate nothing.
 
-    Reads rings, never key material. Where a ring cannot be read, what was served last stays. SIGHUP reloads the
-    configuration; a bad one is refused and changes nothing.
+    Reads rings, never key material; with --published no store at all, but a mounted ConfigMap, or a volume that
+    `publish: [{to: file}]` writes. What cannot be read changes nothing: what was served last stays. SIGHUP reloads
+    the configuration; a bad one is refused and changes nothing.
     """
     # Until it is listened to: what it would read again is only being read.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     session = Session(options, level="info")
     orders = _Orders()
     with session.assembly() as assembly:
-        serving = _Serving(options, assembly, orders)
+        serving = _Serving(options, assembly, orders, published)
         try:
             return _until_signal(serving.run, orders)
         finally:
@@ -75,10 +87,18 @@ class _Serving:
 
     Args:
         assembly: what is in force.
+        published: the directory that is read in place of rings.
     """
 
-    def __init__(self, options: dict[str, Any], assembly: Assembly, orders: _Orders) -> None:
+    def __init__(
+        self,
+        options: dict[str, Any],
+        assembly: Assembly,
+        orders: _Orders,
+        published: Path | None = None,
+    ) -> None:
         self.assembly = assembly
+        self._published = published
         self._options, self._orders = options, orders
 
     def run(self) -> None:
@@ -94,8 +114,8 @@ class _Serving:
         serve_until(
             self._server,
             site,
-            _sources(self.assembly, site),
-            resync=_resync(settings, site),
+            self._sources(self.assembly, site),
+            resync=self._resync(settings, site),
             stop=self._orders.stop,
             changes=Changes(self._orders.news, self._take),
         )
@@ -142,10 +162,23 @@ class _Serving:
         return Another(
             self._server,
             site,
-            _sources(after, site),
-            _resync(settings, site),
+            self._sources(after, site),
+            self._resync(settings, site),
             done=lambda: before.close(keeping=[after]),
         )
+
+    def _sources(self, assembly: Assembly, site: Site) -> dict[str, Source]:
+        if self._published is None:
+            return {name: _source(assembly, name) for name in site.key_sets}
+        from rotator.publication.mounted import read_mounted
+
+        return {name: partial(read_mounted, self._published, name) for name in site.key_sets}
+
+    def _resync(self, settings: Settings, site: Site) -> timedelta:
+        if self._published is not None:
+            return _MOUNTED
+        resync = [settings.key_sets[name].policy.resync for name in site.key_sets]
+        return min(resync, default=timedelta(minutes=5))
 
 
 def _listening(settings: Settings) -> ServerSettings:
@@ -155,15 +188,6 @@ def _listening(settings: Settings) -> ServerSettings:
             hint='add `server: {listen: "127.0.0.1:8080"}` to the configuration',
         )
     return settings.server
-
-
-def _sources(assembly: Assembly, site: Site) -> dict[str, Source]:
-    return {name: _source(assembly, name) for name in site.key_sets}
-
-
-def _resync(settings: Settings, site: Site) -> timedelta:
-    resync = [settings.key_sets[name].policy.resync for name in site.key_sets]
-    return min(resync, default=timedelta(minutes=5))
 
 
 def _source(assembly: Assembly, name: str) -> Source:

@@ -1,12 +1,33 @@
-"""The JWKS as a key of a Kubernetes ConfigMap, for pods that mount it and for an edge that serves it."""
+"""The JWKS as a key of a Kubernetes ConfigMap, for pods that mount it and for an edge that serves it.
+
+A pod sees an object's data and not its annotations: beside the JWKS lies the sidecar that published files have too.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from rotator.kubernetes.held import Place
 from rotator.kubernetes.marks import Marks, digest_of
 from rotator.observed import DRIFT
+from rotator.publication.sidecar import Sidecar, parse_sidecar
+from rotator.publication.sidecar import digest_of as digest_of_body
 from rotator.publication.whitelist import revision_to_publish
 from rotator.stores import Document, DocumentKind, Sight, VersionToken
+
+
+def keys_of(key: str) -> frozenset[str]:
+    """Return the names of the data keys that are ours: the JWKS, and its sidecar."""
+    return frozenset({key, _sidecar_key(key)})
+
+
+def _sidecar_key(key: str) -> str:
+    return f"{key}.meta.json"
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class ConfigMapPublication:
@@ -17,19 +38,29 @@ class ConfigMapPublication:
 
     Args:
         name: the target's name.
-        place: where the ConfigMap is, with the one name that is `key`.
+        place: where the ConfigMap is, with the names `keys_of(key)`.
         key: under which of its keys the JWKS is.
         key_set: whose JWKS it is.
+        now: the clock, UTC; for the date of a new body only.
     """
 
     kind = DocumentKind.JWKS
     writable = True
     independent = True
 
-    def __init__(self, name: str, place: Place, key: str, key_set: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        place: Place,
+        key: str,
+        key_set: str,
+        *,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
         self.name = name
         self._place = place
         self._key, self._key_set = key, key_set
+        self._now = now
 
     def look(self) -> Sight:
         """Read the ConfigMap: one request.
@@ -67,6 +98,18 @@ class ConfigMapPublication:
         revision = revision_to_publish(document, self._key_set, self.name)
         held = self._place.read()
         self._place.fence(held, self._key_set, revision, replacing=replacing)
-        files = {self._key: document.body}
+        before = held.parts if held is not None else {}
+        digest = digest_of_body(document.body)
+        there = parse_sidecar(before.get(_sidecar_key(self._key), b""))
+        unchanged = there is not None and there.sha256 == digest
+        sidecar = Sidecar(
+            key_set=self._key_set,
+            revision=revision,
+            sha256=digest,
+            max_age=document.max_age,
+            stale=document.stale,
+            modified=there.modified if there is not None and unchanged else self._now(),
+        )
+        files = {self._key: document.body, _sidecar_key(self._key): sidecar.render()}
         marks = Marks(self._key_set, revision, digest_of(files), document.max_age, document.stale)
         self._place.write(files, marks, held)

@@ -142,6 +142,7 @@ class _Keeper:
     def __init__(self, site: Site, key_set: str, source: Source) -> None:
         self._key_set = key_set
         self._source = source
+        self._said = ""
         self._file = FilePublication(public_file(site.public_dir, key_set), key_set)
 
     def refresh(self) -> None:
@@ -150,13 +151,17 @@ class _Keeper:
         try:
             document = self._source()
             if document is None:
-                log.debug("jwks.kept", reason="the store holds no ring of it")
+                log.debug("jwks.kept", reason="nothing is published of it yet")
             else:
                 self._publish(document, log)
+            self._said = ""
         except Conflict as error:
             log.info("jwks.kept", reason=str(error))
         except RotatorError as error:
-            log.error("jwks.kept", reason=str(error))  # noqa: TRY400 - what went wrong is in the message
+            # Said once: files are read every few seconds.
+            say = log.debug if str(error) == self._said else log.error
+            self._said = str(error)
+            say("jwks.kept", reason=self._said)
         except Exception as error:  # noqa: BLE001 - one key set's fault must not end the others' serving
             log.error("jwks.kept", reason=f"unexpected {type(error).__name__}")  # noqa: TRY400 - may quote a document
 

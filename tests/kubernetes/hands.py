@@ -8,7 +8,7 @@ from typing import Any, Final
 from rotator.delivery.secret import KEYS, SecretDelivery
 from rotator.kubernetes.held import CONFIG_MAPS, SECRETS
 from rotator.kubernetes.held import Place as InCluster
-from rotator.publication.config_map import ConfigMapPublication
+from rotator.publication.config_map import ConfigMapPublication, keys_of
 from rotator.stores import DocumentKind, Target
 from tests.kubernetes.conftest import Space
 
@@ -63,7 +63,7 @@ def secret(space: Space) -> Object:
 
 def config_map(space: Space) -> Object:
     """A ConfigMap with the JWKS."""
-    ours = frozenset({"jwks.json"})
+    ours = keys_of("jwks.json")
     place = InCluster(lambda: space.cluster, CONFIG_MAPS, space.name, "web", ours, {})
     target = ConfigMapPublication(f"configmap:{space.name}/web", place, "jwks.json", "web")
     return Object(space, CONFIG_MAPS, "jwks.json", target)

@@ -15,7 +15,7 @@ from rotator.errors import Conflict, StoreCorrupt, StoreDenied, StoreUnavailable
 from rotator.kubernetes.cluster import Cluster
 from rotator.kubernetes.held import CONFIG_MAPS, SECRETS, Place
 from rotator.kubernetes.settings import ClusterSettings
-from rotator.publication.config_map import ConfigMapPublication
+from rotator.publication.config_map import ConfigMapPublication, keys_of
 from rotator.stores import Document, DocumentKind, Target
 from tests.kubernetes.conftest import Space
 from tests.unit.test_delivery_store import documents_of
@@ -36,7 +36,7 @@ def secret(
 def config_map(space: Space, cluster: Cluster | None = None) -> ConfigMapPublication:
     """A ConfigMap of a namespace as a target."""
     held = cluster or space.cluster
-    place = Place(lambda: held, CONFIG_MAPS, space.name, "web", frozenset({"jwks.json"}), {})
+    place = Place(lambda: held, CONFIG_MAPS, space.name, "web", keys_of("jwks.json"), {})
     return ConfigMapPublication("configmap:web", place, "jwks.json", "web")
 
 
