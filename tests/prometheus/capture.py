@@ -17,7 +17,7 @@ from rotator.metrics.surroundings import Surroundings
 from rotator.metrics.textfile import parsed
 from rotator.reconcile.site import Site
 from rotator.stores import Target
-from tests.unit.daemon_world import MINUTE, MovedClock, World
+from tests.unit.daemon_world import MINUTE, Log, MovedClock, World
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """When promtool's time begins, so that dates in metrics are what `time()` is compared with."""
@@ -66,6 +66,17 @@ def _quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+class Counted(Log):
+    """Events on their way through a meter, as a daemon's are."""
+
+    def __init__(self, meter: Meter) -> None:
+        super().__init__()
+        self._through = meter.through(super().emit)
+
+    def emit(self, level: str, event: str, **fields: Any) -> None:
+        self._through(level, event, **fields)
+
+
 @dataclass
 class Run:
     """One daemon over one key set, its meter, and who scrapes it."""
@@ -79,9 +90,9 @@ class Run:
     each_minute: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        self.world = World(self.path, clock=MovedClock(wall=EPOCH))
-        self.clock = self.world.clock
+        self.clock = MovedClock(wall=EPOCH)
         self.meter = Meter(self.clock.now)
+        self.world = World(self.path, clock=self.clock, log=Counted(self.meter))
         self.published = self.path / "web.json"
 
     def start(self, *more: Target, **policies: Any) -> Site:
@@ -89,7 +100,6 @@ class Run:
         from rotator.daemon.observers import Observers
 
         site = self.world.site("web", *more, **(DURATIONS | policies))
-        site.emit = self.meter.through(self.world.log.emit)
         self.daemon = self.world.daemon([site], observer=Observers(self.meter, *self.observers))
         state = self.daemon.state
         self.around = Surroundings("1.2.3", lambda: state.reload, lambda: state.server())  # noqa: PLW0108 - replaced later
@@ -103,9 +113,9 @@ class Run:
             self.each_minute()
             self.scrape()
 
-    def text(self) -> str:
-        """What the admin listener would answer now."""
-        return render(registry_of(self.meter, self.around)).decode()
+    def text(self, *, process: bool = False) -> str:
+        """What the admin listener would answer now; with what it says of its process, if that is asked for."""
+        return render(registry_of(self.meter, self.around, process=process)).decode()
 
     def scrape(self) -> None:
         """Take what is told now, as Prometheus does."""
