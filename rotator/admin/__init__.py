@@ -1,4 +1,4 @@
-"""The admin listener of the daemon: `/metrics`, `/healthz` and `/readyz`, apart from what verifiers read.
+"""The admin listener of the daemon: `/` for people, `/metrics`, `/healthz` and `/readyz`, apart from what verifiers read.
 
 It lives in the daemon's own process, for it tells what only that knows; so it is built to bear anything: one
 short request per connection, bounds on number, size and time, and no work that a request could steer.

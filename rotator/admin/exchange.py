@@ -33,11 +33,12 @@ _PHRASES: Final = {
 
 
 class Answer(NamedTuple):
-    """What is sent back: the status, the type of the content, and the content."""
+    """What is sent back: the status, the type of the content, the content, and fields of its own."""
 
     status: int
     content_type: str
     body: bytes
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 Route = Callable[[], Answer]
@@ -98,6 +99,7 @@ def rendered(answer: Answer, *, head: bool) -> bytes:
         "Cache-Control: no-store",
         "X-Content-Type-Options: nosniff",
         "Connection: close",
+        *(f"{name}: {value}" for name, value in answer.fields),
     ]
     if answer.status == 405:
         lines.append("Allow: GET, HEAD")

@@ -1,4 +1,4 @@
-"""What `/healthz`, `/readyz` and `/metrics` answer."""
+"""What `/healthz`, `/readyz` and `/metrics` answer; `/` is a page of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STILL: Final = 90.0
 
 
 class AdminSite:
-    """The three pages of one daemon.
+    """The pages of one daemon.
 
     Args:
         settings: the configuration in force.
@@ -32,6 +32,7 @@ class AdminSite:
         around: what else the metrics tell, the built-in server among it.
         reload: how the configuration in force came about.
         beat: `time.monotonic()` when the main loop last came round, None before it first did.
+        page: makes the status page, where there is one.
     """
 
     def __init__(
@@ -42,16 +43,18 @@ class AdminSite:
         *,
         reload: Callable[[], Reload],
         beat: Callable[[], float | None],
+        page: Route | None = None,
     ) -> None:
         self._settings, self._meter = settings, meter
-        self._around, self._reload, self._beat = around, reload, beat
+        self._around, self._reload, self._beat, self._page = around, reload, beat, page
         self._good: set[Path] = set()
         self._registry: Any = None
 
     @property
     def routes(self) -> Mapping[str, Route]:
         """What makes the answer of each path."""
-        return {"/healthz": self.health, "/readyz": self.readiness, "/metrics": self.metrics}
+        routes = {"/healthz": self.health, "/readyz": self.readiness, "/metrics": self.metrics}
+        return routes if self._page is None else {"/": self._page, **routes}
 
     def health(self) -> Answer:
         """200 while the daemon lives: its main loop comes round."""

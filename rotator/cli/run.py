@@ -59,7 +59,7 @@ def run(options: dict[str, Any], metrics_file: Path | None) -> int:
                 assembly,
                 read,
                 state=seen.state,
-                observer=Observers(seen.observer, desk),
+                observer=Observers(seen.observer, seen.known, desk),
                 followers=(seen.admin,),
                 desk=desk,
             )

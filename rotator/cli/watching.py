@@ -14,6 +14,7 @@ from rotator.settings import AdminSettings, Settings
 
 if TYPE_CHECKING:
     from rotator.admin import AdminListener
+    from rotator.admin.page_known import Known
     from rotator.daemon.state import DaemonState
     from rotator.metrics import Meter
     from rotator.metrics.surroundings import Surroundings
@@ -26,6 +27,7 @@ class Watched:
 
     state: DaemonState
     observer: Meter
+    known: Known
     admin: Admin
 
 
@@ -42,6 +44,7 @@ def watched(assembly: Assembly, metrics_file: Path | None) -> Iterator[Watched]:
         ConfigError: the admin listener can never listen where it should.
     """
     from rotator import __version__
+    from rotator.admin.page_known import Known
     from rotator.daemon.state import DaemonState
     from rotator.metrics import Meter
     from rotator.metrics.surroundings import Surroundings
@@ -55,7 +58,8 @@ def watched(assembly: Assembly, metrics_file: Path | None) -> Iterator[Watched]:
     around = Surroundings(__version__, lambda: state.reload, server)
     emit = assembly.emit
     assembly.emit = meter.through(emit)
-    admin = Admin(assembly.settings, assembly.emit, (meter, state, around))
+    known = Known()
+    admin = Admin(assembly.settings, assembly.emit, (meter, state, around), known)
     with ExitStack() as stack:
         stack.enter_context(meter.listening())
         stack.callback(admin.stop)
@@ -67,7 +71,7 @@ def watched(assembly: Assembly, metrics_file: Path | None) -> Iterator[Watched]:
             writer = MetricsFile(metrics_file, registry_of(meter, around), emit)
             writer.start()
             stack.callback(writer.stop)
-        yield Watched(state, meter, admin)
+        yield Watched(state, meter, known, admin)
 
 
 class Admin:
@@ -78,12 +82,17 @@ class Admin:
     Args:
         settings: what is in force.
         known: what it tells.
+        drawn: what its status page is made of.
     """
 
     def __init__(
-        self, settings: Settings, emit: Emit, known: tuple[Meter, DaemonState, Surroundings]
+        self,
+        settings: Settings,
+        emit: Emit,
+        known: tuple[Meter, DaemonState, Surroundings],
+        drawn: Known,
     ) -> None:
-        self._settings, self._emit, self._known = settings, emit, known
+        self._settings, self._emit, self._known, self._drawn = settings, emit, known, drawn
         self._listener: AdminListener | None = None
         self._next: tuple[Settings, AdminListener | None] | None = None
 
@@ -148,6 +157,7 @@ class Admin:
         if admin is None:
             return None
         from rotator.admin import AdminListener, AdminSite
+        from rotator.admin.page import StatusPage
 
         meter, state, around = self._known
         site = AdminSite(
@@ -156,6 +166,7 @@ class Admin:
             around,
             reload=lambda: state.reload,
             beat=lambda: state.beat,
+            page=StatusPage(lambda: self._settings, meter, self._drawn, around).answer,
         )
         return AdminListener(admin.host, admin.port, site.routes, frozenset({"/healthz"}))
 
