@@ -121,12 +121,12 @@ def because(reason: Reason) -> str:
 def in_words(step: Step, now: datetime) -> str:
     """Return a step that was or would be taken, or what comes after a wait, as one line.
 
-    A wait begins with `next:`, or with `overdue:` when something has to be mended.
+    A wait begins with `next:`, or with `overdue` and since when, when something has to be mended.
     """
     if step.do is Do.WAIT:
         detail = shorten(step.detail) or because(step.reason)
-        due = f" {_until(step, now)} {when(step.due_at, now)}" if step.due_at else ""
-        return f"{_prefix(step)}: {coming(step)}{due}: {detail}"
+        due = f"{_until(step, now)} {when(step.due_at, now)}" if step.due_at else ""
+        return f"{_dated(step, now, due)}: {detail}"
     words = f"{step.do.value} {shorten(step.kid)}".rstrip() + f" ({because(step.reason)})"
     if step.due_at is not None and abs(now - step.due_at) > _WORTH_SAYING:
         words += f", due {when(step.due_at, now)}"
@@ -142,17 +142,22 @@ def forecast(step: Step, now: datetime) -> str:
     due = ""
     if step.due_at is not None:
         near = shortly(step.due_at, now)
-        due = f" {near}" if near.startswith("in ") else f" {_until(step, now)} {near}"
+        due = near if near.startswith("in ") else f"{_until(step, now)} {near}"
     why = because(step.reason)
     if step.blocked or step.due_at is None:
         why = shorten(step.detail) or why
     elif "; held since" in step.detail:
         why += "; held since" + step.detail.partition("; held since")[2]
-    return f"{_prefix(step)}: {coming(step)}{due} ({why})"
+    return f"{_dated(step, now, due)} ({why})"
 
 
-def _prefix(step: Step) -> str:
-    return "overdue" if step.blocked else "next"
+def _dated(step: Step, now: datetime, due: str) -> str:
+    """Return what comes after a wait with its date: `next: retire ODbe_Dvx… in 27s`."""
+    if not step.blocked:
+        return f"next: {coming(step)} {due}".rstrip()
+    if step.due_at is not None and step.due_at <= now:
+        return f"overdue {due}: {coming(step)}"
+    return f"overdue: {coming(step)} {due}".rstrip()
 
 
 def _until(step: Step, now: datetime) -> str:

@@ -65,7 +65,11 @@ def _permissions(
     for names, arn in asked:
         try:
             refused = denied(client, principal, names, arn)
-        except StoreDenied:
+        except RotatorError as error:
+            if not isinstance(error, StoreDenied):
+                message = f"what it may write could not be known: {error.message}"
+                yield Finding("advice", message, hint="nothing but this check asks IAM")
+                return
             yield replace(UNKNOWN, hint="allow iam:SimulatePrincipalPolicy on itself")
             return
         if refused:

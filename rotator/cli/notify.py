@@ -71,7 +71,7 @@ def _one(session: Session, receiver: ReceiverSettings, *, send: bool) -> dict[st
 def _send(settings: Settings, receiver: ReceiverSettings) -> RotatorError | None:
     from rotator.hostclock import HostClock
     from rotator.notify.news import TEST, News
-    from rotator.notify.receivers import sender_of
+    from rotator.notify.receivers import REPEATED, sender_of
 
     now = HostClock().now()
     key_set = min(receiver.key_sets or settings.key_sets)
@@ -79,5 +79,7 @@ def _send(settings: Settings, receiver: ReceiverSettings) -> RotatorError | None
     try:
         sender_of(receiver)(news, now, lambda: False)
     except RotatorError as error:
+        if error.hint == REPEATED:
+            error.hint = "mend that and try again: an event on trial is sent once"
         return error
     return None

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rotator.notify.news import News, body_of
-from rotator.notify.receivers import Stop, Undelivered
+from rotator.notify.receivers import REPEATED, Stop, Undelivered
 from rotator.signers.program import Run, run
 
 _KEPT: Final = 4096  # bytes of what it prints
@@ -55,7 +55,7 @@ class Hook:
             raise Undelivered(
                 f"the command {self._command[0]} of receiver {self._name} {ended.failure}"
                 + _last_line(ended.output),
-                hint="it is run again with the same event id",
+                hint=REPEATED,
             )
 
 

@@ -15,6 +15,10 @@ from rotator.settings.result import ReceiverSettings, WebhookSettings
 _MOST: Final = 1 << 16  # bytes of a file with a URL or a secret
 
 
+REPEATED: Final = "it is tried again with the same event id"
+"""The hint of a failure that may pass by itself."""
+
+
 class Undelivered(RotatorError):
     """A receiver did not take an event; it is kept and sent again.
 

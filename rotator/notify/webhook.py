@@ -19,7 +19,7 @@ from typing import Final
 
 from rotator.errors import ConfigError, StoreUnavailable
 from rotator.notify.news import News
-from rotator.notify.receivers import Stop, Undelivered, secrets_of, url_of
+from rotator.notify.receivers import REPEATED, Stop, Undelivered, secrets_of, url_of
 from rotator.notify.templates import TEMPLATES
 from rotator.settings.result import WebhookSettings
 
@@ -27,7 +27,6 @@ _PREFIX: Final = "whsec_"
 _SHORTEST: Final = 24  # bytes
 _ANSWER: Final = 4096  # bytes of an answer that are read; none of them is told
 _PATIENCE: Final = 3600.0  # seconds; the longest pause that a receiver may ask for
-_FIRST: Final = "it is tried again with the same event id"
 
 
 class Webhook:
@@ -59,26 +58,28 @@ class Webhook:
         try:
             url = replace(Url.parse(url_of(self._name, self._settings)), text=what)
         except ConfigError:
-            raise Undelivered(f"{what} has no URL that could be used", hint=_FIRST) from None
+            raise Undelivered(f"{what} has no URL that could be used", hint=REPEATED) from None
         deadline = time.monotonic() + self._timeout.total_seconds()
         try:
             addresses = resolve(url, deadline)
             answer = ask_any(url, addresses, deadline, what=what, request=request)
         except StoreUnavailable as error:
             hint = (
-                "for a CA of your own set `ca_file`" if "certificate" in error.message else _FIRST
+                "for a CA of your own set `ca_file`" if "certificate" in error.message else REPEATED
             )
             raise Undelivered(error.message, hint=hint) from None
         except OSError as error:
             why = error.strerror or type(error).__name__
-            raise Undelivered(f"{what}: its `ca_file` cannot be used: {why}", hint=_FIRST) from None
+            raise Undelivered(
+                f"{what}: its `ca_file` cannot be used: {why}", hint=REPEATED
+            ) from None
         _judge(what, answer.status, answer.headers.get("retry-after", ("",))[0])
 
 
 def _judge(what: str, status: int, retry_after: str) -> None:
     if 200 <= status < 300:
         return
-    hint = _FIRST
+    hint = REPEATED
     if 300 <= status < 400:
         hint = "no redirect is followed: name the final URL"
     elif status == 410:

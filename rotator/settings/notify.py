@@ -126,7 +126,7 @@ class Receiver(_Strict):
         return self
 
     def settings(self, name: str, directory: Path) -> ReceiverSettings:
-        """Return what the program uses of it, paths resolved against a directory."""
+        """Return what the program uses of it, paths resolved against a directory: a command's, too."""
 
         def resolved(text: str | None) -> Path | None:
             if text is None:
@@ -144,11 +144,14 @@ class Receiver(_Strict):
                 hook.secret_env,
                 resolved(hook.ca_file),
             )
+        command = tuple(self.command or ())
+        if command and "/" in command[0]:
+            command = (str(resolved(command[0])), *command[1:])
         timeout = hook.timeout if hook is not None else self.timeout or timedelta(seconds=30)
         return ReceiverSettings(
             name,
             webhook,
-            tuple(self.command or ()),
+            command,
             timeout,
             frozenset(self.events),
             frozenset(self.key_sets),

@@ -64,7 +64,9 @@ def _mode(value: object) -> int:
 def _listen(value: object) -> tuple[str, int]:
     shape = r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^\s:/\[\]]+)):(\d{1,5})"
     found = re.fullmatch(shape, value, re.ASCII) if isinstance(value, str) else None
-    if found is None or int(found[3]) > 65535:
+    if found is not None and int(found[3]) > 65535:
+        raise ValueError(f"there is no port {found[3]}; the last one is 65535")
+    if found is None:
         raise ValueError(
             "must be HOST:PORT, such as '127.0.0.1:8080', '0.0.0.0:8080' or '[::1]:8080'"
         )

@@ -86,14 +86,18 @@ def test_check_and_a_test_event(home: Path) -> None:
         notify = {
             "ops": webhook(receiver.url, home / "secret"),
             "hook": {"command": ["true"]},
+            "near": {"command": ["./near"]},
             "gone": {"command": ["/nonexistent/hook"]},
             "slack": {"webhook": {"url_env": "SLACK_URL", "template": "slack"}},
         }
         bench = Bench(home / "bench", more={"notify": notify})
+        near = bench.config.with_name("near")
+        near.symlink_to("/bin/true")
         checked = bench.run("check", env={"SLACK_URL": f"http://localhost:{free_port()}/"})
         assert checked.code == 78
         assert "receiver ops: webhook (generic): 127.0.0.1 takes connections" in checked.words
         assert "receiver hook: command true may be run" in checked.words
+        assert f"receiver near: command {near} may be run" in checked.words
         assert "receiver gone: command /nonexistent/hook cannot be run" in checked.words
         assert "receiver slack: no connection to localhost" in checked.words
         assert receiver.posts == []
@@ -108,6 +112,7 @@ def test_check_and_a_test_event(home: Path) -> None:
         hold_against_schema(failed.json)
         assert failed.code == 75
         assert failed.json["receivers"][0]["error"]["exit_code"] == 75
+        assert "sent once" in failed.json["receivers"][0]["error"]["hint"]
         assert bench.run("notify", "--test", "nobody").code == 2
     shown = bench.good("config", "show").out
     assert SECRET not in shown

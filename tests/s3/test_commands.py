@@ -105,6 +105,17 @@ def test_the_commands(tmp_path: Path, place: Place) -> None:
     assert f"there is no bucket {place.bucket}" in gone.out
 
 
+def test_check_where_iam_does_not_answer(tmp_path: Path, place: Place) -> None:
+    """A network that lets only S3 through, a server that has no IAM: nothing but this question is lost."""
+    entry = {"to": "s3", **place.options(), "attempts": 1}
+    del entry["endpoint_url"]
+    bench = Bench(tmp_path, key_set={"publish": [entry]})
+    env = {"AWS_ENDPOINT_URL": place.server.url, "AWS_ENDPOINT_URL_IAM": "http://127.0.0.1:9"}
+    checked = bench.run("check", env=env)
+    assert checked.code == 0, checked.out
+    assert "what it may write could not be known: " in checked.out
+
+
 def test_who_has_nothing_in_a_bucket() -> None:
     """Signers and HMAC verifiers; readers of the JWKS read one key."""
     bucket = Bucket(

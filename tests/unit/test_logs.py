@@ -185,7 +185,7 @@ def test_what_comes_next_is_a_sentence() -> None:
     late = waits | {"reason": "no-answer", "detail": "no answer from https://cdn.example/jwks.json"}
     said = line("step.waiting", level="warning", due_at="2030-01-01T07:00:00Z", **late)
     assert said.endswith(
-        "overdue: go on with yA-Z2AZ0… once everything answers since 07:00:00"
+        "overdue since 07:00:00: go on with yA-Z2AZ0… once everything answers"
         " (no answer from https://cdn.example/jwks.json)"
     )
 
@@ -249,7 +249,7 @@ def test_every_wait_says_what_comes() -> None:
         assert said.endswith("2030-04-01T00:00:00Z (in 90d): because")
         assert KID not in said
     late = Step(Do.WAIT, Reason.STILL_HELD, KID, now - timedelta(hours=3), "x", blocked=True)
-    assert in_words(late, now) == "overdue: retire ODbe_Dvx… since 2029-12-31T21:00:00Z (3h ago): x"
+    assert in_words(late, now) == "overdue since 2029-12-31T21:00:00Z (3h ago): retire ODbe_Dvx…: x"
     first = Step(Do.CREATE, Reason.FIRST_KEY, "", now, "ES256")
     assert in_words(first, now) == "create (first key): ES256"
 
