@@ -121,10 +121,11 @@ class Handover:
     """Passes the listening socket on to the daemon that replaces this one, through a socket beside the state.
 
     Both then accept from the same queue, so this one may end whenever it likes and no connection is refused.
-    Only a process of the same user, or root, gets it.
+    Only a process of the same user, or root, gets it. The door of an older daemon is kept beside ours: this one
+    may end before that, and then the older one is to be asked again.
 
     Args:
-        path: where to be asked; what another process left there is replaced.
+        path: where to be asked; what a process that is gone left there is replaced.
         listener: the listening socket to pass on.
     """
 
@@ -134,7 +135,9 @@ class Handover:
         self._door: socket.socket | None = None
         door = socket.socket(socket.AF_UNIX)
         try:
-            path.unlink(missing_ok=True)
+            _remove_dead(path)
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(_older(path))
             door.bind(str(path))
             path.chmod(0o600)
             door.listen(4)
@@ -152,9 +155,10 @@ class Handover:
         with contextlib.suppress(OSError):
             self._door.shutdown(socket.SHUT_RDWR)
         self._door.close()
-        with contextlib.suppress(OSError):  # the next daemon may have put its own there
-            if self._path.lstat().st_ino == self._inode:
-                self._path.unlink()
+        for path in (self._path, _older(self._path)):  # the next daemon may have put its own there
+            with contextlib.suppress(OSError):
+                if path.lstat().st_ino == self._inode:
+                    path.unlink()
 
     def _answer(self, door: socket.socket) -> None:
         while True:
@@ -169,6 +173,10 @@ class Handover:
                     caller.sendmsg([_WORD], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
 
 
+def _older(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-older{path.suffix}")
+
+
 def _user_of(peer: socket.socket) -> int:
     """Return who is at the other end; whoever is, may have opened a socket of mode 0600 (unix(7))."""
     if not hasattr(socket, "SO_PEERCRED"):
@@ -181,7 +189,14 @@ def _user_of(peer: socket.socket) -> int:
 
 
 def ask_for(path: Path, host: str, port: int) -> socket.socket | None:
-    """Return the listening socket of the daemon that is asked at a path, None if it does not listen there."""
+    """Return the listening socket of the daemon that is asked at a path, None if it does not listen there.
+
+    Where the youngest is gone, or listens elsewhere, the one before it is asked.
+    """
+    return _asked_at(path, host, port) or _asked_at(_older(path), host, port)
+
+
+def _asked_at(path: Path, host: str, port: int) -> socket.socket | None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(_ASKING)
         caller.connect(str(path))

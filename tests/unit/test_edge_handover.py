@@ -168,6 +168,26 @@ def test_a_socket_is_passed_on_only_for_its_own_address(tmp_path: Path) -> None:
     assert not door.exists()
 
 
+def test_one_that_took_over_may_end_first(tmp_path: Path) -> None:
+    """An upgrade that is given up: the next one finds the older daemon again, and nothing is left behind."""
+    site = published(tmp_path)
+    older = ServerProcess("127.0.0.1", 0, site)
+    older.start()
+    port = older.address[1]
+    given_up = ServerProcess("127.0.0.1", port, site)
+    next_one = ServerProcess("127.0.0.1", port, site)
+    try:
+        given_up.start()
+        given_up.stop()
+        next_one.start()
+        older.stop()
+        assert ask(next_one.url, "/web/jwks.json", timeout=10).status == 200
+    finally:
+        for server in (older, given_up, next_one):
+            server.stop()
+    assert list(tmp_path.glob("*.sock")) == []
+
+
 ACTIVATED = """
 import os, sys
 from pathlib import Path
