@@ -85,6 +85,16 @@ endef
 .servers/kube-apiserver: tests/servers/go/kube-apiserver/go.mod tests/servers/go/kube-apiserver/go.sum
 	$(call build_go,k8s.io/kubernetes/cmd/kube-apiserver,ROTATOR_KUBE_APISERVER,)
 
+# What people install with, and what checks the manifests.
+.servers/helm: tests/servers/go/helm/go.mod tests/servers/go/helm/go.sum
+	$(call build_go,helm.sh/helm/v3/cmd/helm,ROTATOR_HELM,)
+
+.servers/kubeconform: tests/servers/go/kubeconform/go.mod tests/servers/go/kubeconform/go.sum
+	$(call build_go,github.com/yannh/kubeconform/cmd/kubeconform,ROTATOR_KUBECONFORM,)
+
+.servers/kustomize: tests/servers/go/kustomize/go.mod tests/servers/go/kustomize/go.sum
+	$(call build_go,sigs.k8s.io/kustomize/kustomize/v5,ROTATOR_KUSTOMIZE,)
+
 # Taken out of its Debian package, not installed: the package would start a service on this machine.
 .servers/etcd:
 	@mkdir -p .servers
@@ -119,7 +129,7 @@ endef
 	mv $@.new $@ && touch $@
 
 .PHONY: servers
-servers: .servers/vault .servers/kube-apiserver .servers/etcd .servers/promtool .servers/prometheus .servers/grafana nginx  ## build or fetch the real servers that tests run against (needs Go; etcd, prometheus and nginx from Debian's packages)
+servers: .servers/vault .servers/kube-apiserver .servers/etcd .servers/helm .servers/kubeconform .servers/kustomize .servers/promtool .servers/prometheus .servers/grafana nginx  ## build or fetch the real servers that tests run against (needs Go; etcd, prometheus and nginx from Debian's packages)
 
 .PHONY: nginx
 nginx:
