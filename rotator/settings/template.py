@@ -33,6 +33,8 @@ _PUBLICATION: Final = """
         path: {root}/jwks/{key_set}/jwks.json
       # Or, and besides, as the document {key_set}/jwks in a store:
       # - {{to: store, store: {store}}}
+      # Or as an object in S3, or in a ConfigMap: docs/targets/.
+      # - {{to: s3, bucket: jwks-example, region: eu-central-1}}
 
     # The URLs at which verifiers really read it: looked at before a key signs.
     # probes:
