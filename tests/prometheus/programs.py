@@ -17,7 +17,8 @@ _MADE: Final = Path(__file__).resolve().parents[2] / ".servers"
 
 def program(name: str) -> Path:
     """Return a program to run; without it, the test is left out."""
-    places = (os.environ.get(PROGRAMS[name]), _MADE / name, shutil.which(name))
+    said = os.environ.get(PROGRAMS[name])
+    places = (said,) if said else (_MADE / name, shutil.which(name))
     found = next((Path(place) for place in places if place and Path(place).is_file()), None)
     if found is None:
         left_out(name)

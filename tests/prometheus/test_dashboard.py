@@ -177,6 +177,15 @@ def test_the_dashboard_is_put_together_well() -> None:
         assert len(references) == len(set(references)) > 0
 
 
+def test_the_chart_carries_the_same() -> None:
+    """Helm reads no file outside of its chart."""
+    chart = ROOT / "deploy" / "helm" / "rotator" / "files"
+    originals = {file.name: file for file in FILES}
+    originals["dashboard.json"] = ROOT / "deploy" / "grafana" / "rotator.json"
+    for name, file in originals.items():
+        assert (chart / name).read_bytes() == file.read_bytes(), f"copy {file} to {chart / name}"
+
+
 THROUGH_THE_SDK: Final = """
 import json, sys
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
