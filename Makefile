@@ -129,7 +129,7 @@ endef
 	mv $@.new $@ && touch $@
 
 .PHONY: servers
-servers: .servers/vault .servers/kube-apiserver .servers/etcd .servers/helm .servers/kubeconform .servers/kustomize .servers/promtool .servers/prometheus .servers/grafana nginx  ## build or fetch the real servers that tests run against (needs Go; etcd, prometheus and nginx from Debian's packages)
+servers: .servers/vault .servers/kube-apiserver .servers/etcd .servers/helm .servers/kubeconform .servers/kustomize .servers/promtool .servers/prometheus .servers/grafana nginx systemd-analyze  ## build or fetch the real servers that tests run against (needs Go; etcd, prometheus and nginx from Debian's packages)
 
 .PHONY: nginx
 nginx:
@@ -139,6 +139,16 @@ nginx:
 	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends nginx-light
 	else
 	    echo 'nginx is not on the PATH: the tests that compare with it are left out until you install it' >&2
+	fi
+
+.PHONY: systemd-analyze
+systemd-analyze:
+	@command -v systemd-analyze >/dev/null && exit 0
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	    echo 'installing systemd, for systemd-analyze: it does not start it'
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends systemd
+	else
+	    echo 'systemd-analyze is not on the PATH: the tests of the units are left out until you install systemd' >&2
 	fi
 
 .PHONY: unit
