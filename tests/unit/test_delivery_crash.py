@@ -6,6 +6,7 @@ forks one child per system call of a write; a child dies of SIGKILL right before
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -66,9 +67,12 @@ def put(target: FilesDelivery, revision: int) -> None:
 
 def read_as_signer(out: Path) -> int | None:
     """Return the revision of what a signer reads, None when there is nothing; anything between fails."""
-    try:
-        body = (out / "signing.json").read_bytes()
-    except FileNotFoundError:
+    body = None
+    for _ in range(5):  # as docs/deliveries.md has it: a switch may fall between two steps of one open
+        with contextlib.suppress(FileNotFoundError):
+            body = (out / "signing.json").read_bytes()
+            break
+    if body is None:
         return None
     if body == b"foreign":
         return 0
