@@ -11,12 +11,14 @@ from typing import Any, Final
 import pytest
 from ruamel.yaml import YAML
 
+from tests.prometheus import scenarios, scenarios_itself
 from tests.prometheus.capture import Run
 from tests.prometheus.programs import program
-from tests.prometheus.scenarios import SCENARIOS, Firing, Labels, Scenario
+from tests.prometheus.scenarios import Firing, Labels, Scenario
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / "deploy" / "prometheus"
+SCENARIOS: Final = (*scenarios.SCENARIOS, *scenarios_itself.SCENARIOS)
 FILES: Final = (FOLDER / "alerts.yaml", FOLDER / "rules.yaml")
 
 
@@ -59,7 +61,8 @@ def moments(run: Run, scenario: Scenario) -> list[tuple[str, Firing]]:
 
 def test_each_alert_has_its_scenario() -> None:
     """One that was never seen to fire is none."""
-    source = (Path(__file__).parent / "scenarios.py").read_text(encoding="utf-8")
+    files = Path(__file__).parent.glob("scenarios*.py")
+    source = "".join(path.read_text(encoding="utf-8") for path in files)
     assert set(re.findall(r'"(Rotator\w+)"', source)) == set(ALERTS)
 
 
