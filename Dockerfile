@@ -23,7 +23,8 @@ RUN /opt/build/bin/python -m build --no-isolation --wheel --outdir /wheels \
  && python3 -m venv --without-pip /opt/rotator \
  && /opt/build/bin/pip --python /opt/rotator/bin/python install --no-compile --no-index --find-links /wheels "jwks-rotator[${EXTRAS}]"
 # Of what the AWS SDK knows about 400 services there stays what this program and the SDK's own logins ask for, in its
-# newest version, compressed (which the SDK reads as well). Stubs and tests of other packages are nothing to run.
+# newest version, compressed (which the SDK reads as well). Stubs and tests are nothing to run, and with pip gone nobody
+# reads the lists of installed files.
 RUN cd /opt/rotator/lib/python3*/site-packages \
  && if [ -d botocore/data ]; then \
         find botocore/data -mindepth 1 -maxdepth 1 -type d \
@@ -34,12 +35,12 @@ RUN cd /opt/rotator/lib/python3*/site-packages \
     fi \
  && rm -rf boto3/data \
  && find . -type d -name tests -prune -exec rm -r {} + \
- && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -delete
+ && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name RECORD \) -delete
 # Bytecode is made here, for the root is read-only at run time: of all that the short commands load, without the tables
 # that only draw carets below a line of a traceback, and without dates, so that two builds are alike.
 RUN cd /opt/rotator/lib/python3*/site-packages \
  && python3 -X no_debug_ranges -m compileall -q --invalidation-mode unchecked-hash \
-        -x '/(apscheduler|boto3|botocore/docs|cffi|granian|pycparser|pydantic/(v1|mypy)|rotator/testing|s3transfer|setuptools|tzdata)/' .
+        -x '/(apscheduler|boto3|botocore/docs|cffi|granian|prometheus_client|pycparser|rotator/rehearsal|rotator/testing|s3transfer|setuptools|tzdata)/|/click/testing|/dateutil/rrule|/pydantic/(color|experimental|mypy|v1)|/structlog/(dev|twisted)|/urllib3/contrib/emscripten' .
 
 FROM ${BASE}
 ARG VERSION=0.1.0
