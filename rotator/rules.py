@@ -67,10 +67,15 @@ def _retire_one(s: Situation, key: Key) -> Step:
     if key.kid in s.ring.pins:
         return s.wait(Reason.PINNED, key.kid, None, "pinned; `rotator unpin` lets it go")
     if key.superseded_at is None:
-        late = (key.retiring_at or key.created_at) + 2 * s.policy.resync
         holding = s.observed.may_hold(s.ring, key.kid)
         unanswered = [n for n, seen in s.observed.signing() if not seen.answered]
-        where = ", ".join(sorted({*holding, *unanswered})) or "a signing target"
+        lagging = {*holding, *unanswered}
+        patience = 2 * s.policy.resync
+        if lagging and lagging <= s.observed.holding:
+            # Only signers that are looked at: until signer_lag has passed they do as they may.
+            patience = max(patience, s.policy.signer_lag)
+        late = (key.retiring_at or key.created_at) + patience
+        where = ", ".join(sorted(lagging)) or "a signing target"
         return s.blocked(Reason.NOT_SUPERSEDED, key.kid, late, f"not replaced yet at {where}")
     due = key.superseded_at + s.policy.grace_wait
     if s.now < due:

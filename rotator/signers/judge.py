@@ -63,11 +63,11 @@ def drifts(
 ) -> Iterator[Drift]:
     """Yield every signer check that saw another key than the current one when it should not have.
 
-    Within `signer_lag` of a promotion a signer may lawfully use a key that it used before.
+    Within `signer_lag` of the promotion that replaced a key a signer may lawfully go on using it.
 
     Args:
         policy: with the durations in force.
-        now: compared with the date of the promotion only; while the clock is suspicious nothing is late.
+        now: compared with the date of that promotion only; while the clock is suspicious nothing is late.
     """
     for name, seen in observed.signers():
         reason = _drift(ring, policy, None if observed.suspicious else now, seen)
@@ -98,12 +98,16 @@ def _drift(ring: KeyRing, policy: RotationPolicy, now: datetime | None, seen: Si
     key = ring.find(seen.kids[0]) if seen.kids else None
     if key is None:
         return ""
-    since = active.activated_at or active.created_at
-    if key.phase is Phase.RETIRING and (now is None or now < since + policy.signer_lag):
+    promoted = active.activated_at or active.created_at
+    # Of two previous keys the older one was replaced before the current one was promoted.
+    replaced = key.retiring_at or promoted
+    if key.phase is Phase.RETIRING and (now is None or now < replaced + policy.signer_lag):
         return ""
     # The reason stays the same while the fault does, so that it is said once.
-    lag = format_duration(policy.signer_lag)
-    late = f", promoted {since:%Y-%m-%dT%H:%M:%SZ}, and signer_lag is {lag}"
+    since = f"promoted {promoted:%Y-%m-%dT%H:%M:%SZ}"
+    if key.phase is Phase.RETIRING and replaced < promoted:
+        since = f"replaced {replaced:%Y-%m-%dT%H:%M:%SZ}"
+    late = f", {since}, and signer_lag is {format_duration(policy.signer_lag)}"
     return f"it signs with {key.kid} ({_called(key)}) instead of {active.kid}{late}"
 
 

@@ -24,12 +24,15 @@ from rotator.observed import Observed, Sighting
 from rotator.policy import RotationPolicy
 from rotator.reconcile.look import look_at
 from rotator.ring import Entry, Key, KeyRing, Phase
+from rotator.rules import retire
 from rotator.secret import Secret
 from rotator.signers.command import CommandCheck
 from rotator.signers.judge import KID_ONLY, drifts, expected, whose
 from rotator.signers.names import command_name, url_name
 from rotator.signers.token import LIMIT, find_token
 from rotator.signers.url import UrlCheck
+from rotator.situation import Situation
+from rotator.step import Reason
 from rotator.stores import Document, DocumentKind
 from tests.unit.test_probes import answering, reply, serving
 
@@ -142,6 +145,27 @@ def test_when_it_is_drift(seen: Sighting, minutes: int, said: str) -> None:
     assert [drift.reason.startswith(said) for drift in found] == ([True] if said else [])
     watched = Observed(watched={"signer:x": seen})
     assert list(drifts(RING, POLICY, NOW + timedelta(minutes=minutes), watched)) == found
+
+
+def test_each_previous_key_is_lawful_from_its_own_replacement() -> None:
+    """A later promotion, by a revocation say, gives no new time to a signer that is late already."""
+    at = NOW - timedelta(minutes=2)
+    held = ring(KEYS[Phase.ACTIVE], replace(KEYS[Phase.RETIRING], retiring_at=at))
+    (drift,) = drifts(held, POLICY, NOW, Observed(watched={"a": sees("retiring")}))
+    assert drift.reason.endswith(f"replaced {at:%Y-%m-%dT%H:%M:%SZ}, and signer_lag is 2m")
+    early = NOW - timedelta(seconds=1)
+    assert not list(drifts(held, POLICY, early, Observed(watched={"a": sees("retiring")})))
+
+
+def test_a_held_signer_is_overdue_after_signer_lag_only() -> None:
+    """Its time is its own; a target that rotator writes to is late after two resyncs, as ever."""
+    policy = replace(POLICY, signer_lag=timedelta(hours=1))
+    held = ring(KEYS[Phase.ACTIVE], replace(KEYS[Phase.RETIRING], retiring_at=NOW))
+    now = NOW + timedelta(minutes=30)
+    for holding, late in ((frozenset({"signer:x"}), False), (frozenset[str](), True)):
+        seen = Observed({"signer:x": sees("retiring")}, holding=holding)
+        (step,) = retire(Situation(held, policy, now, seen))
+        assert (step.reason, step.blocked) == (Reason.NOT_SUPERSEDED, late)
 
 
 def test_a_suspicious_clock_makes_nobody_late() -> None:
