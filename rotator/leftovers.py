@@ -34,10 +34,10 @@ class Leftover:
     def words(self, key_set: str) -> str:
         """Return what it means and what to do, as a sentence without its end."""
         clean = f"clean it with `{self.command}`" if self.command else ""
-        if not self.kids:
-            return f"{self.name} left the configuration; {clean}"
         forget = f"`rotator recover {key_set} --forget {shlex.quote(self.name)}`"
         then = f"{clean}, then say {forget}" if clean else f"say {forget}"
+        if not self.kids:
+            return f"{self.name} left the configuration; {then}"
         return (
             f"{self.name} left the configuration and may hold {', '.join(self.kids)}, which cannot retire; "
             f"once no signer reads it, {then}"

@@ -153,7 +153,8 @@ def _key_sets(tree: Tree, root: Directory) -> list[Finding]:
             continue  # no name of ours, such as the lost+found of a volume
         except StoreError as error:
             faults.append(_fault(error))
-    findings = [Finding("ok", f"{rings} key sets have a ring here"), *faults[:_FAULTS_SHOWN]]
+    having = "1 key set has" if rings == 1 else f"{rings} key sets have"
+    findings = [Finding("ok", f"{having} a ring here"), *faults[:_FAULTS_SHOWN]]
     if len(faults) > _FAULTS_SHOWN:
         findings.append(
             Finding("advice", f"{len(faults) - _FAULTS_SHOWN} more faults of this kind")

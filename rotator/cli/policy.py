@@ -113,11 +113,16 @@ def _known(session: Session, store: str) -> str:
     if store in stores:
         return store
     from rotator.settings.faults import nearest
+    from rotator.settings.scopes import buckets_of, clusters_of
 
+    every = list(session.settings.key_sets)
+    known = [*stores, *(cluster.title for cluster, _ in clusters_of(session.settings, every))]
+    known += [item.bucket for item, _ in buckets_of(session.settings, every)]
     close = nearest(store, stores)
     meant = close if close.startswith("; did") else ""
     raise UsageError(
-        f"the configuration has no store {store!r}{meant}", hint=f"it has {', '.join(stores)}"
+        f"the configuration has no store {store!r}{meant}",
+        hint=f"it has {', '.join(dict.fromkeys(known))}",
     )
 
 

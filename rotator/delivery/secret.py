@@ -106,7 +106,7 @@ class SecretDelivery:
 
     def _flaw(self, held: Held) -> str:
         if not held.whole:
-            return "its keys are not those that its annotations name"
+            return "its data is not what its annotations say that rotator wrote"
         if held.pending and self._restart:
             return f"not yet restarted for its key: {', '.join(self._restart)}"
         return ""

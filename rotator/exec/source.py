@@ -147,11 +147,11 @@ def _named(said: str, known: dict[str, Source], key_set: str) -> Source:
         if wanted in known:
             return known[wanted]
     path = said.removeprefix("files:")
-    if "/" in path and not said.startswith("store:"):
+    if said.startswith("files:") or ("/" in path and not said.startswith("store:")):
         absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
         return known.get(f"files:{absolute}", FilesSource(absolute))
     raise UsageError(
         f"key set {key_set} is not delivered to {said!r}",
         hint=f"it is delivered to {', '.join(known) or 'no place that can be read here'}; "
-        "a directory is named with its path",
+        "a directory is `files:PATH`, or a path with a slash",
     )

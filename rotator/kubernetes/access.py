@@ -73,7 +73,7 @@ def inspect(cluster: Cluster, wanted: Sequence[Wanted]) -> Iterator[Finding]:
         StoreUnavailable, StoreDenied, ConfigError, BackendMissing: as `Cluster.may`.
     """
     missing = [
-        f"{verb} on {rule.resource} {rule.name} in namespace {cluster.namespace(rule.namespace)}"
+        f"{verb} {rule.resource}/{rule.name} in namespace {cluster.namespace(rule.namespace)}"
         for rule in rules(wanted, Role.ROTATOR)
         for verb in rule.verbs
         if not cluster.may(verb, rule.resource, rule.namespace, rule.name)
@@ -106,7 +106,7 @@ def inspect(cluster: Cluster, wanted: Sequence[Wanted]) -> Iterator[Finding]:
 
 
 def policy(wanted: Sequence[Wanted], role: Role, account: str = "rotator") -> str:
-    """Return Role and RoleBinding of each namespace, in YAML; for the rotator, its empty objects too.
+    """Return Role and RoleBinding of each namespace, in YAML with a comment; for the rotator, its empty objects too.
 
     Args:
         account: the service account that is bound.
@@ -118,7 +118,19 @@ def policy(wanted: Sequence[Wanted], role: Role, account: str = "rotator") -> st
         documents += _rights(namespace, here, f"rotator-{role.value}", account)
         if role is Role.ROTATOR:
             documents += [_empty(item) for item in wanted if item.namespace == namespace]
-    return "---\n".join(_yaml(item) for item in documents)
+    return _whose(role, account) + "---\n".join(_yaml(item) for item in documents)
+
+
+def _whose(role: Role, account: str) -> str:
+    """Return comments that say who is bound, for nothing here knows the cluster's accounts."""
+    if role is Role.ROTATOR:
+        return (
+            f"# For the service account {account} of the same namespace (`kubectl create serviceaccount\n"
+            f"# {account}`): where it has another name or namespace, say so under `subjects`.\n"
+        )
+    return (
+        f"# Put the service account of your {role.value} under `subjects`, in place of {account}.\n"
+    )
 
 
 def _rights(

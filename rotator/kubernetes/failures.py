@@ -33,7 +33,7 @@ class Asked:
     @property
     def permission(self) -> str:
         """The RBAC rule that allows it, in words."""
-        return f"{self.verb} on {self.resource} {self.name} in namespace {self.namespace}"
+        return f"{self.verb} {self}"
 
 
 def refused(code: int, message: str, asked: Asked, retry_after: str | None = None) -> StoreError:
@@ -96,9 +96,14 @@ def _forbidden(message: str, asked: Asked) -> StoreDenied:
             f"{asked} cannot be made: its namespace is being removed",
             hint="deliver to another namespace, or remove this target",
         )
+    if asked.verb == "create":
+        return StoreDenied(
+            f"{asked} is not there, and this identity may not create it",
+            hint="make it empty: `rotator policy kubernetes --role rotator | kubectl apply -f -`",
+        )
     return StoreDenied(
         f"the Kubernetes API {asked.server} does not allow this identity to {asked.permission}",
-        hint="`rotator policy` prints the Role that it needs",
+        hint="`rotator policy kubernetes --role rotator` prints the Role that it needs",
     )
 
 

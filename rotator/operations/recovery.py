@@ -49,8 +49,8 @@ def forget(site: Site, target: str, *, dry_run: bool = False) -> Done:
 
     said = (
         (
-            f"key set {site.key_set}: {target} no longer holds a key back; if a signer still reads it, "
-            "its tokens will be rejected"
+            f"key set {site.key_set}: {target} no longer counts, and holds no key back; if a signer still "
+            "reads it, its tokens will be rejected, and a verifier that does will miss new keys"
         ),
     )
     return apply(site, change, said, dry_run=dry_run)

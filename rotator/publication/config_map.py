@@ -84,7 +84,11 @@ class ConfigMapPublication:
             stale=marks.stale,
         )
         drifted = marks.key_set == self._key_set and not held.whole
-        note = f"{DRIFT} its JWKS is not the one that its annotations name" if drifted else ""
+        note = (
+            f"{DRIFT} its JWKS is not the one that its annotations say that rotator wrote"
+            if drifted
+            else ""
+        )
         return Sight(document, held.server_time, note=note)
 
     def write(self, document: Document, *, replacing: VersionToken | None) -> None:

@@ -189,7 +189,7 @@ def _refuse_doubtful_first_run(view: View) -> None:
     if silent:
         raise TargetFailing(
             f"{missing}, and no answer from {', '.join(silent)}: whether keys are in use cannot be told",
-            hint=by_hand,
+            hint=f"mend that, and try again; or, {by_hand}",
         )
     if site.policy.first_run != "auto":
         raise TargetFailing(f"{missing}, and `first_run: operator` is configured", hint=by_hand)

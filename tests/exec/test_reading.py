@@ -104,9 +104,9 @@ def test_several_places(make: Callable[..., Bench]) -> None:
     elsewhere.mkdir()
     (elsewhere / "signing.json").write_bytes(bench.signing.read_bytes())
     script = 'echo "$ROTATOR_KID" >> got'
-    for place in ("store:local", "local", "./signing", f"files:{elsewhere}"):
+    for place in ("store:local", "local", "./signing", "files:mounted", f"files:{elsewhere}"):
         assert bench.exec("--from", place, "--", "sh", "-c", script).wait() == 0
-    assert (bench.home / "got").read_text().split() == [bench.kid] * 4
+    assert (bench.home / "got").read_text().split() == [bench.kid] * 5
     unknown = bench.exec("--from", "nowhere", "--", "true")
     assert unknown.wait() == 2
     assert "is not delivered to 'nowhere'" in unknown.err

@@ -206,7 +206,7 @@ def test_exactly_the_printed_rights_suffice(space: Space, account: Path, tmp_pat
     config = configure(tmp_path, account)
     before = rotator(config, "check")
     assert before.returncode == 77
-    assert f"may not get on secrets signing in namespace {space.name}" in before.stdout
+    assert f"may not get secrets/signing in namespace {space.name}" in before.stdout
     printed = rotator(config, "policy", "kubernetes", "--role", "rotator")
     assert printed.returncode == 0, printed.stderr
     apply(space, printed.stdout)
@@ -242,6 +242,11 @@ def test_exactly_the_printed_rights_suffice(space: Space, account: Path, tmp_pat
             )
             ours = path == f"{base}/{name}" and method in allowed
             assert status == (200 if ours else 403), (method, path)
+    secret = f"/api/v1/namespaces/{space.name}/secrets/signing"
+    assert space.api.request("DELETE", secret)[0] == 200
+    gone = rotator(config, "rotate")
+    assert gone.returncode == 77
+    assert f"secrets/signing in namespace {space.name} is not there" in gone.stderr
 
 
 def test_each_missing_right_is_named(space: Space, account: Path, tmp_path: Path) -> None:
@@ -260,7 +265,7 @@ def test_each_missing_right_is_named(space: Space, account: Path, tmp_path: Path
                 del lesser["rules"][position]
             assert space.api.request("PUT", path, lesser)[0] == 200
             resource, (name,) = rule["resources"][0], rule["resourceNames"]
-            what = f"{verb} on {resource} {name} in namespace {space.name}"
+            what = f"{verb} {resource}/{name} in namespace {space.name}"
             checked = rotator(config, "check")
             assert checked.returncode == 77
             assert what in checked.stdout

@@ -255,7 +255,7 @@ def test_no_answer_is_never_nothing(space: Space, kind: str) -> None:
     for path, error, words in (
         (lost, StoreUnavailable, "no answer"),
         (nobody, StoreDenied, "does not accept"),
-        (reader, StoreDenied, f"get on {kind}s web in namespace {space.name}"),
+        (reader, StoreDenied, f"get {kind}s/web in namespace {space.name}"),
     ):
         cluster = Cluster(ClusterSettings(path))
         with contextlib.closing(cluster), pytest.raises(error, match=words):
