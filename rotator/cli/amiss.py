@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -12,6 +12,7 @@ from rotator.observed import DocumentKind, Sighting
 from rotator.policy import RotationPolicy
 from rotator.ring import KeyRing
 from rotator.step import Do, Step
+from rotator.stores import Target
 from rotator.words import shorten
 
 _DONE_IN_TIME: Final = frozenset({Do.CREATE, Do.PROMOTE, Do.RETIRE, Do.DESTROY})
@@ -58,6 +59,31 @@ def nobody_rotates(steps: Iterable[Step], ring: KeyRing, policy: RotationPolicy)
 def says_why(key_set: str) -> str:
     """Return the command that tells what `nobody_rotates` can only suppose."""
     return f"`rotator rotate {key_set}` does it, or says why not"
+
+
+def amiss_of(
+    targets: Iterable[Target], ring: KeyRing, sightings: Mapping[str, Sighting]
+) -> tuple[tuple[str, bool], ...]:
+    """Return what is wrong at targets, each with whether the next `rotate` mends it."""
+    ours = [target.name for target in targets if target.writable]
+    others = [target.name for target in targets if not target.writable]
+    mended = dict(lacking(ring, [(name, sightings[name]) for name in ours if name in sightings]))
+    served = [(name, sightings[name]) for name in others if name in sightings]
+    return (
+        *((text, True) for text in mended.values()),
+        *((text, False) for _, text in unserved(ring, served)),
+    )
+
+
+def unserved(ring: KeyRing, sightings: Iterable[tuple[str, Sighting]]) -> Iterator[tuple[str, str]]:
+    """Yield each probe that answers without the key that signs: whoever verifies there rejects its tokens.
+
+    It was there before it was promoted, so somebody took it away, or serves something older.
+    """
+    active = ring.active
+    for name, seen in sightings:
+        if active is not None and seen.answered and active.kid not in seen.kids:
+            yield name, f"{name} serves no JWKS with {active.kid}, which signs"
 
 
 def lacking(ring: KeyRing, sightings: Iterable[tuple[str, Sighting]]) -> Iterator[tuple[str, str]]:

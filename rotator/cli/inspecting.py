@@ -10,7 +10,13 @@ from typing import Final
 from rotator.assemble import Assembly
 from rotator.calendar import remembered
 from rotator.cli.absent import lost_ring, word_needed
-from rotator.cli.amiss import lacking, nobody_rotates, says_why, with_lateness
+from rotator.cli.amiss import (
+    lacking,
+    nobody_rotates,
+    says_why,
+    unserved,
+    with_lateness,
+)
 from rotator.cli.exercising import Trial
 from rotator.cli.reading import kinds_of, ring_of, suspicion
 from rotator.errors import RotatorError, StoreError
@@ -230,7 +236,12 @@ def _target(site: Site, ring: KeyRing, seen: Seen) -> Iterator[Finding]:
     for text in wrong.values():
         hint = f"`rotator rotate {site.key_set}` mends it"
         yield Finding("fault", text, hint=hint, exit_code=75)
-    if not wrong:
+    elsewhere = [] if seen.target.writable else list(unserved(ring, [(name, sighting)]))
+    for _, text in elsewhere:
+        yield Finding(
+            "fault", text, hint="see who serves it, and any cache before it", exit_code=75
+        )
+    if not wrong and not elsewhere:
         held = ", ".join(sighting.kids) or "nothing"
         yield Finding("ok", f"{name} answers with {held}")
     yield from _remarks(site, name, sighting)

@@ -74,13 +74,13 @@ class _Picture:
     now: datetime
     live: bool
     neglect: str
-    amiss: tuple[str, ...]
+    amiss: tuple[tuple[str, bool], ...]
     untold: tuple[dict[str, Any], ...]
 
 
 def _one(session: Session, assembly: Assembly, site: Site, *, live: bool) -> Result:
     from rotator.cli.absent import refuse_lost_ring
-    from rotator.cli.amiss import lacking, nobody_rotates, with_lateness
+    from rotator.cli.amiss import amiss_of, nobody_rotates, with_lateness
     from rotator.cli.signing import unanswered
     from rotator.cli.untold import untold_of
     from rotator.plan import waiting_for
@@ -94,13 +94,10 @@ def _one(session: Session, assembly: Assembly, site: Site, *, live: bool) -> Res
     silent = [name for name, seen in observed.sightings.items() if not seen.answered]
     steps = tuple(failing_now(step, silent) for step in steps)
     steps = with_lateness(steps, ring, site.policy, now)
-    writable = {target.name for target in site.targets if target.writable}
-    seen = [(name, seen) for name, seen in observed.sightings.items() if name in writable]
-    amiss = dict(lacking(ring, seen)) if live else {}
+    amiss = amiss_of(site.targets, ring, observed.sightings) if live else ()
     neglect = nobody_rotates(steps, ring, site.policy)
     behind = tuple(untold_of(assembly, ring, now))
-    said = tuple(amiss.values())
-    picture = _Picture(site, ring, observed, steps, now, live, neglect, said, behind)
+    picture = _Picture(site, ring, observed, steps, now, live, neglect, amiss, behind)
     failing = [
         75 if seen.exit_code == 69 else seen.exit_code
         for name, seen in observed.sightings.items()
@@ -109,7 +106,7 @@ def _one(session: Session, assembly: Assembly, site: Site, *, live: bool) -> Res
     failing += [75 for seen in observed.sightings.values() if seen.foreign]
     failing += [75 for _ in amiss]
     overdue = bool(observed.suspicious) or any(step.blocked for step in steps)
-    view = {**_view(picture), "overdue": overdue, "amiss": list(picture.amiss)}
+    view = {**_view(picture), "overdue": overdue, "amiss": [text for text, _ in amiss]}
     view["untold"] = list(behind)
     view["store"] = session.settings.key_sets[site.key_set].store
     _print(session, picture)
@@ -219,7 +216,8 @@ def _print(session: Session, picture: _Picture) -> None:
         why = console.hint(says_why(site.key_set))
         rows.append(("overdue", f"{picture.neglect} {why}"))
     mends = console.hint(f"`rotator rotate {site.key_set}` mends it")
-    rows += [("amiss", f"{text}; {mends}") for text in picture.amiss]
+    others = "see who serves it, and any cache before it"
+    rows += [("amiss", f"{text}; {mends if ours else others}") for text, ours in picture.amiss]
     rows += untold.rows(picture.untold, now)
     rows += [("", in_words(step, now)) for step in picture.steps]
     if not ring.revision:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -267,3 +269,36 @@ def test_one_cause_is_told_once(running: Bench) -> None:
     assert (named["level"], named["exit_code"]) == ("advice", 0)
     assert "store local" in named["text"]
     assert running.run("check").code == 69
+
+
+def test_a_probe_without_the_key_that_signs(tmp_path: Path, forge: Forge) -> None:
+    """Somebody serves an older JWKS to verifiers: their logins fail now, whatever the targets of ours hold."""
+    bench = ready(forge, tmp_path)
+    served = [bench.jwks.read_bytes()]
+
+    class Web(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(served[0])
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        bench.key_set = {"probes": [f"http://127.0.0.1:{web.server_port}/jwks.json"]}
+        bench.configure()
+        assert forge.run(bench, "status", "--live").code == 0
+        assert forge.run(bench, "check").code == 0
+        kid = json.loads(bench.signing.read_bytes())["kid"]
+        keys = [key for key in json.loads(served[0])["keys"] if key["kid"] != kid]
+        served[0] = json.dumps({"keys": keys}).encode()
+        status = forge.run(bench, "status", "--live")
+        check = forge.run(bench, "check")
+        shown = forge.run(bench, "status", "--live", "--json").json["key_sets"][0]
+        web.shutdown()
+    assert (status.code, check.code) == (75, 75), (status, check)
+    for said in (status.words, check.words, shown["amiss"][0]):
+        assert f"serves no JWKS with {kid}, which signs" in said
+    assert "see who serves it, and any cache before it" in status.words
