@@ -57,7 +57,7 @@ def _summary_row(subject: Subject, now: datetime) -> Markup:
         element("th", name, scope="row"),
         element("td", _state(subject, now)),
         element("td", shorten(brief.current) or "none", class_="kid"),
-        element("td", when(_date(due), now) if due is not None else "–"),
+        element("td", _when(_date(due), now) if due is not None else "–"),
         element("td", figures.reason.replace("-", " ") if figures is not None else "–"),
     )
 
@@ -78,7 +78,8 @@ def section(subject: Subject, now: datetime) -> Markup:
     ring, policy = portrait.ring, portrait.policy
     trusted = not portrait.observed.suspicious
     line = pictured(ring, policy, now, portrait.targets, foretold=trusted)
-    about = f"{policy.kind}, revision {ring.revision}, in {portrait.place}; looked at {when(portrait.at, now)}."
+    place = f", in {portrait.place}" if portrait.place else ""
+    about = f"{policy.kind}, revision {ring.revision}{place}; looked at {when(portrait.at, now)}."
     return element(
         "section",
         element("h2", subject.name, id=name),
@@ -129,19 +130,25 @@ def _now(row: Row) -> str:
     return called(row.phase) + (", pinned" if row.pinned else "")
 
 
-def _from(row: Row, phase: Phase, now: datetime) -> str:
+def _from(row: Row, phase: Phase, now: datetime) -> Markup:
     found = [change for change in row.changes if change.phase is phase]
-    return _dated(found[-1], now) if found else "–"
+    return _dated(found[-1], now) if found else join("–")
 
 
-def _end(row: Row, now: datetime) -> str:
+def _end(row: Row, now: datetime) -> Markup:
     last = row.changes[-1]
     ended = last.phase in {Phase.RETIRED, Phase.REVOKED, Phase.DISCARDED}
-    return f"{_dated(last, now)}: {last.phase.value}" if ended else "–"
+    return join(_dated(last, now), f": {last.phase.value}") if ended else join("–")
 
 
-def _dated(change: Change, now: datetime) -> str:
-    return f"expected {when(change.at, now)}" if change.coming else when(change.at, now)
+def _dated(change: Change, now: datetime) -> Markup:
+    return join("expected " if change.coming else None, _when(change.at, now))
+
+
+def _when(date: datetime, now: datetime) -> Markup:
+    """Return a date that is not broken in its middle, and its distance."""
+    said, _, distance = when(date, now).partition(" ")
+    return join(element("time", said, datetime=said), f" {distance}")
 
 
 def _targets(portrait: Portrait, now: datetime) -> Markup:
@@ -155,7 +162,7 @@ def _targets(portrait: Portrait, now: datetime) -> Markup:
             element("th", name, scope="row"),
             element("td", _role(name, sighting, asked=name in signers)),
             element("td", *_answer(sighting, failing=name in failing)),
-            element("td", when(sighting.at or portrait.at, now)),
+            element("td", _when(sighting.at or portrait.at, now)),
         )
         for name, sighting in seen.items()
     ]

@@ -22,11 +22,12 @@ a:focus-visible,[tabindex]:focus-visible,summary:focus-visible{outline:3px solid
 h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1.25rem;margin:0 0 .25rem}h3{font-size:1rem;margin:1rem 0 .25rem}
 p,ul{margin:.25rem 0}ul{padding-left:1.25rem}
 section{border:1px solid var(--line);border-radius:.5rem;padding:1rem;margin:1rem 0}
-table{border-collapse:collapse;width:100%;font-size:.875rem}
+table{border-collapse:collapse;width:100%;font-size:.875rem;overflow-wrap:break-word}
 caption{text-align:left;font-weight:600;padding:.5rem 0 .25rem}
 th,td{text-align:left;vertical-align:top;padding:.25rem .75rem .25rem 0;border-top:1px solid var(--line)}
 thead th{border-top:0;color:var(--quiet);font-weight:600}
-tbody th{font-weight:400}
+tbody th{font-weight:400;min-width:9rem;overflow-wrap:anywhere}
+time{white-space:nowrap}
 code,.kid{font-family:ui-monospace,monospace;font-size:.8125rem}
 .quiet{color:var(--quiet)}.bad{color:var(--bad);font-weight:600}.warn{color:var(--warn);font-weight:600}
 .good{color:var(--good);font-weight:600}

@@ -39,6 +39,7 @@ class Glyphs:
     comes: dict[Phase, str]
     now: str
     here: str
+    cut: str
 
 
 BLOCKS: Final = Glyphs(
@@ -46,12 +47,14 @@ BLOCKS: Final = Glyphs(
     {Phase.CREATING: "·", Phase.PENDING: "┄", Phase.ACTIVE: "━", Phase.RETIRING: "╌"},
     "│",
     "↓",
+    "…",
 )
 LETTERS: Final = Glyphs(
     {Phase.CREATING: "C", Phase.PENDING: "P", Phase.ACTIVE: "A", Phase.RETIRING: "R"},
     {Phase.CREATING: "c", Phase.PENDING: "p", Phase.ACTIVE: "a", Phase.RETIRING: "r"},
     "|",
     "v",
+    "~",
 )
 
 
@@ -76,7 +79,7 @@ def draw(line: Timeline, columns: int, glyphs: Glyphs, paint: Paint) -> Iterator
     words = f"{' ' * now}{glyphs.here} now" if now + 5 <= width else _before(now, glyphs)
     yield (margin + words).rstrip()
     for row in line.rows:
-        label = shorten(row.kid) if len(row.kid) > _LABEL else row.kid
+        label = shorten(row.kid).replace("…", glyphs.cut)
         yield f"{_INDENT}{_fit(label):<{_LABEL}}{_bar(row, line, width, glyphs, paint)}".rstrip()
     yield (margin + _axis(line, width)).rstrip()
     yield from _legend(line, columns, glyphs, paint)
