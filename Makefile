@@ -129,7 +129,18 @@ endef
 	mv $@.new $@ && touch $@
 
 .PHONY: servers
-servers: .servers/vault .servers/kube-apiserver .servers/etcd .servers/helm .servers/kubeconform .servers/kustomize .servers/promtool .servers/prometheus .servers/grafana nginx systemd-analyze  ## build or fetch the real servers that tests run against (needs Go; etcd, prometheus and nginx from Debian's packages)
+servers: .servers/vault .servers/kube-apiserver .servers/etcd .servers/helm .servers/kubeconform .servers/kustomize .servers/promtool .servers/prometheus .servers/grafana nginx chromium systemd-analyze  ## build or fetch the real servers that tests run against (needs Go; etcd, prometheus, nginx and chromium from Debian's packages)
+
+# The browser that the status page is shown in; in some distributions it has another name.
+.PHONY: chromium
+chromium:
+	@{ command -v chromium || command -v chromium-browser; } >/dev/null && exit 0
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	    echo 'installing chromium'
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium
+	else
+	    echo 'chromium is not on the PATH: the test of the status page in a browser is left out until you install it' >&2
+	fi
 
 .PHONY: nginx
 nginx:
