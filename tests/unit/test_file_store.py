@@ -529,7 +529,7 @@ def test_an_inspection_finds_what_is_wrong(store: FileStore, path: Path) -> None
     (path / "NOTES").write_text("by hand")
     good = store.inspect()
     assert {finding.level for finding in good.findings} <= {"ok", "advice"}
-    assert any("1 key sets have a ring" in finding.text for finding in good.findings)
+    assert any("1 key set has a ring" in finding.text for finding in good.findings)
     assert any("not encrypted at rest" in finding.text for finding in good.findings)
     (path / "orders/material/kid.json").chmod(0o644)
     path.chmod(0o777)
