@@ -39,7 +39,7 @@ chmod 755 opt/rotator/bin/rotator
 rm -f usr/local/bin/rotator
 ln -s /opt/rotator/bin/rotator usr/local/bin/rotator
 printf '[Unit]\nWants=systemd-journald.service\n' > etc/systemd/system/machine.target
-rm -f etc/machine-id
+rm -f etc/machine-id etc/fstab  # the host's disks are no business of ours
 echo 0123456789abcdef0123456789abcdef > etc/machine-id
 
 ip link set lo up

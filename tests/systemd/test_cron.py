@@ -74,6 +74,8 @@ def test_when_it_runs() -> None:
     found = job()
     assert (found.when, found.user) == ("*/5 * * * *", "rotator")
     assert found.variables["SHELL"] == "/bin/sh"
+    page = (units.ROOT / "docs" / "running" / "cron.md").read_text()
+    assert f"```cron\n{TABLE.read_text().splitlines()[-1]}\n```" in page
     assert TABLE.name.isalnum()  # run-parts(8) names; cron reads no other
 
 

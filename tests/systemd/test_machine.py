@@ -9,13 +9,14 @@ from tests.campaign.processes import until
 from tests.systemd.machine import Machine, booted
 from tests.systemd.units import CONFIGURED, ROOT
 
-PAGE = (ROOT / "docs" / "running" / "systemd.md").read_text()
+PAGES = ROOT / "docs" / "running"
+PAGE = (PAGES / "systemd.md").read_text()
 GET = "/opt/python/bin/python3 -c 'import urllib.request as r; r.urlopen(\"http://127.0.0.1:8080/%s\", timeout=30).read()'"
 
 
-def block(name: str) -> list[str]:
-    """The commands of one block of the page."""
-    found = re.search(rf"<!-- run: {name} -->\n```console\n(.*?)```", PAGE, re.DOTALL)
+def block(name: str, page: str = PAGE) -> list[str]:
+    """The commands of one block of a page."""
+    found = re.search(rf"<!-- run: {name} -->\n```console\n(.*?)```", page, re.DOTALL)
     assert found is not None
     return [line.removeprefix("# ") for line in found[1].splitlines()]
 
@@ -95,3 +96,20 @@ def test_a_dynamic_user_and_its_credential(tmp_path: Path) -> None:
         )
         assert machine.do("cat /run/said") == "the-secret\nrotator\n"
         assert machine.do("stat -c %a /var/lib/private/rotator") == "750\n"
+
+
+def test_the_page_of_cron_as_typed(tmp_path: Path) -> None:
+    """A user that owns its store, and the table where cron reads it."""
+    files = "deliver: [{to: files, path: /var/lib/rotator/signing}]"
+    policy = "policy: {token_ttl: 15m, signer_lag: 5m}"
+    configuration = f"""
+version: 1
+stores: {{local: {{backend: file, path: /var/lib/rotator/keys}}}}
+key_sets:
+  web: {{algorithm: ES256, {policy}, {files}, publish: [{{to: file, path: /var/lib/rotator/jwks.json}}]}}
+"""
+    with booted(tmp_path / "machine") as machine:
+        (machine.root / "etc/cron.d").mkdir(exist_ok=True)
+        machine.write(CONFIGURED, configuration)
+        machine.do(*block("cron", (PAGES / "cron.md").read_text()))
+        assert machine.do("stat -c '%a %U' /etc/cron.d/rotator") == "644 root\n"

@@ -109,7 +109,7 @@ def test_started_reloaded_and_stopped_as_the_unit_says(tmp_path: Path) -> None:
             check, kill = SERVICE["ExecReload"]
             assert run(check, config, variables) == 78  # systemd goes no further
             config.write_bytes(good)
-            assert [run(line, config, variables) for line in (check, kill)] == [0, 0]
+            assert run(kill, config, variables) == 0
             assert next_of(manager, "RELOADING") == "1"
             assert next_of(manager, "READY") == "1"
             with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=BOUND) as answer:
