@@ -38,6 +38,8 @@ class KubernetesServer:
         self.scratch = Path(tempfile.mkdtemp(prefix="rotator-kubernetes-"))
         self.port = free_port()
         self.admin_token = secrets.token_hex(16)
+        self.warnings: list[str] = []
+        """What it warned of (RFC 9111 §5.5, Kubernetes "Warning mechanism"), since whoever cares emptied this."""
         self._etcd, self._peer = free_port(), free_port()
         self._stores = self._launch_etcd(programs["etcd"])
         self._key = self._private_key()
@@ -78,6 +80,7 @@ class KubernetesServer:
                 data, headers["Content-Type"] = json.dumps(body), content_type
             connection.request(method, path, data, headers)
             answer = connection.getresponse()
+            self.warnings += answer.headers.get_all("Warning") or []
             text = answer.read()
             kind = answer.headers.get_content_type()
             return answer.status, json.loads(text) if kind == "application/json" else text
