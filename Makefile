@@ -162,6 +162,34 @@ systemd-analyze:
 	    echo 'systemd-analyze is not on the PATH: the tests of the units are left out until you install systemd' >&2
 	fi
 
+# What images are built on in the tests: a Debian with Python and nothing else, from where this machine has its packages.
+.servers/base.tar:
+	@mkdir -p .servers
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	    echo 'make container-test lays out a Debian with debootstrap and builds on it with buildah: it needs root on Debian' >&2; exit 1
+	fi
+	apt-get -qq update
+	command -v debootstrap >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends debootstrap
+	suite=$$(. /etc/os-release && echo "$$VERSION_CODENAME")
+	mirror=$$(apt-get indextargets --format '$$(REPO_URI)' 'Created-By: Packages' "Codename: $$suite" | sed -n 1p)
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT
+	echo 'making $@ (some minutes)'
+	debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$$suite" "$$folder/root" "$$mirror" >"$$folder/log" \
+	    || { tail -n 20 "$$folder/log" >&2; exit 1; }
+	rm -rf "$$folder/root/var/cache/apt" "$$folder"/root/var/lib/apt/lists/* "$$folder/root/dev" && mkdir "$$folder/root/dev"
+	tar -C "$$folder/root" --numeric-owner -cf $@.new .
+	mv $@.new $@
+
+.PHONY: buildah
+buildah:
+	@command -v buildah >/dev/null && exit 0
+	echo 'installing buildah'
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends buildah
+
+.PHONY: container-test
+container-test: $(VENV)/.installed .servers/base.tar buildah  ## build the image with buildah and run it, read-only, as uid 65532 (needs root on Debian)
+	ROTATOR_CONTAINER=1 $(BIN)/python -P -m pytest --timeout 0 -rP tests/container $(PYTEST)
+
 .PHONY: unit
 unit: $(VENV)/.installed  ## pytest alone, packaging included
 	$(BIN)/python -P -m pytest -n 3 $(PYTEST)
