@@ -30,10 +30,10 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) ->
     Configuration, permissions, every store, key ring, target and probe, the keys' material, the
     clocks, and whether receivers of notifications can be reached. The exit code is that of the worst fault; advice is none.
     """
-    from rotator.cli.inspecting import (
+    from rotator.cli.inspecting import inspect_key_set
+    from rotator.cli.inspecting_places import (
         inspect_bucket,
         inspect_cluster,
-        inspect_key_set,
         inspect_store,
         try_store,
         without,
@@ -51,6 +51,9 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) ->
             found.append({"subject": subject, **asdict(finding)})
             _print(session, subject, finding)
 
+    def faults_so_far() -> dict[str, str]:
+        return {item["text"]: item["subject"] for item in found if item["level"] == "fault"}
+
     count = len(session.settings.key_sets)
     take(
         "configuration",
@@ -63,11 +66,14 @@ def check(options: dict[str, Any], key_sets: tuple[str, ...], *, write: bool) ->
             take(f"store {store}", inspect_store(assembly, store, names))
             if write:
                 take(f"store {store}", try_store(assembly, store, names))
-        told = {item["text"]: item["subject"] for item in found if item["level"] == "fault"}
         for bucket, scopes in buckets_of(session.settings, names):
-            take(f"bucket {bucket.bucket}", inspect_bucket(assembly, bucket, scopes))
+            looked = inspect_bucket(assembly, bucket, scopes)
+            take(f"bucket {bucket.bucket}", without(faults_so_far(), looked))
         for cluster, wanted in clusters_of(session.settings, names):
-            take(f"cluster {cluster.title}", inspect_cluster(assembly, cluster, wanted))
+            looked = inspect_cluster(assembly, cluster, wanted)
+            take(f"cluster {cluster.title}", without(faults_so_far(), looked))
+        # Of places only: what is wrong with one key set says nothing of another.
+        told = faults_so_far()
         for name in names:
             take(f"key set {name}", without(told, inspect_key_set(assembly, name)))
     for receiver in session.settings.notify.values():

@@ -1,10 +1,9 @@
-"""What `rotator check` looks at: one store, and one key set with everything that belongs to it."""
+"""What `rotator check` looks at: one key set, with everything that belongs to it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from typing import Final
 
 from rotator.assemble import Assembly
@@ -17,77 +16,20 @@ from rotator.cli.amiss import (
     unserved,
     with_lateness,
 )
-from rotator.cli.exercising import Trial
+from rotator.cli.inspecting_places import fault
 from rotator.cli.reading import kinds_of, ring_of, suspicion
 from rotator.errors import RotatorError, StoreError
-from rotator.inspection import Finding, Inspectable, Scope
-from rotator.kubernetes.access import Wanted, inspect
-from rotator.kubernetes.settings import ClusterSettings
+from rotator.inspection import Finding
 from rotator.observed import DocumentKind, Sighting
 from rotator.plan import waiting_for
 from rotator.policy import format_duration
 from rotator.profiles import advice
 from rotator.reconcile.gather import refuse_misfit
-from rotator.reconcile.look import Seen, look_at, witness_of
+from rotator.reconcile.look import Seen, look_at
 from rotator.reconcile.site import Site
 from rotator.ring import Key, KeyRing, Phase
-from rotator.settings.scopes import scopes_of, trial_scope
-from rotator.settings.targets import ObjectSettings
-from rotator.stores import ServerTime
 
 _TESTED: Final = (Phase.PENDING, Phase.ACTIVE)
-
-
-def inspect_store(assembly: Assembly, name: str, key_sets: Collection[str]) -> Iterator[Finding]:
-    """Open a store and let it say what it may do for these key sets, and what it advises."""
-    try:
-        store = assembly.store(name)
-        if not isinstance(store, Inspectable):
-            yield Finding("ok", "opened; its backend has no inspection")
-            return
-        report = store.inspect(scopes_of(assembly.settings, name, key_sets))
-    except RotatorError as error:
-        yield _fault(error)
-        return
-    yield from report.findings
-    yield from _clock(assembly, f"the store {name}", report.server_time)
-
-
-def inspect_bucket(
-    assembly: Assembly, bucket: ObjectSettings, scopes: Sequence[Scope]
-) -> Iterator[Finding]:
-    """Open a bucket and let it say what it may do with the objects of these key sets, and what it advises."""
-    try:
-        opened = assembly.bucket(bucket)
-        if not isinstance(opened, Inspectable):
-            yield Finding("ok", "opened; its backend has no inspection")
-            return
-        report = opened.inspect(scopes)
-    except RotatorError as error:
-        yield _fault(error)
-        return
-    yield from report.findings
-    yield from _clock(assembly, f"the bucket {bucket.bucket}", report.server_time)
-
-
-def inspect_cluster(
-    assembly: Assembly, cluster: ClusterSettings, wanted: Sequence[Wanted]
-) -> Iterator[Finding]:
-    """Ask a cluster what this identity may do with the objects of these key sets."""
-    try:
-        yield from inspect(assembly.cluster(cluster), wanted)
-    except RotatorError as error:
-        yield _fault(error)
-
-
-def try_store(assembly: Assembly, name: str, key_sets: Collection[str]) -> Iterator[Finding]:
-    """Write to a store on trial what these key sets have there, and remove it again."""
-    scope = trial_scope(scopes_of(assembly.settings, name, key_sets))
-    try:
-        trial = Trial(assembly.store(name), scope, assembly.clock.now())
-    except RotatorError:
-        return  # `inspect_store` said why
-    yield from trial.run()
 
 
 def inspect_key_set(assembly: Assembly, name: str) -> Iterator[Finding]:
@@ -100,11 +42,11 @@ def inspect_key_set(assembly: Assembly, name: str) -> Iterator[Finding]:
         yield from _rotatable(assembly, name)
         ring = ring_of(site)
     except RotatorError as error:
-        yield _fault(error)
+        yield fault(error)
         return
     looks, faults = _looks(site, ring)
     lost = lost_ring(site, looks) if ring.revision == 0 else None
-    yield from _ring(site, ring) if lost is None else [_fault(lost)]
+    yield from _ring(site, ring) if lost is None else [fault(lost)]
     yield from _neglect(site, ring)
     yield from faults
     for seen in looks:
@@ -115,22 +57,6 @@ def inspect_key_set(assembly: Assembly, name: str) -> Iterator[Finding]:
         yield _material(site, key)
 
 
-def without(told: Mapping[str, str], findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Leave out what was told before: one cause, one fault.
-
-    Args:
-        told: faults by their text, and of what each was told; that is named instead, once.
-    """
-    named: set[str] = set()
-    for finding in findings:
-        of = told.get(finding.text) if finding.level == "fault" else None
-        if of is None:
-            yield finding
-        elif of not in named:
-            named.add(of)
-            yield Finding("advice", f"not looked at in full: see the fault of {of} above")
-
-
 def _looks(site: Site, ring: KeyRing) -> tuple[list[Seen], list[Finding]]:
     looks, faults = [], []
     for target in site.targets:
@@ -138,7 +64,7 @@ def _looks(site: Site, ring: KeyRing) -> tuple[list[Seen], list[Finding]]:
             looks.append(look_at(target, ring, site.keys, site.clock))
         except RotatorError as error:
             # A fault of the configuration: a store without documents, an SDK that is not there.
-            faults.append(_fault(error))
+            faults.append(fault(error))
     return looks, faults
 
 
@@ -167,7 +93,7 @@ def _ring(site: Site, ring: KeyRing) -> Iterator[Finding]:
     try:
         refuse_misfit(ring, site)
     except RotatorError as error:
-        yield _fault(error)
+        yield fault(error)
     for key in ring.in_phase(Phase.RETIRING):
         if key.kid in ring.pins:
             yield Finding("advice", f"{key.kid} is pinned and never retires until `rotator unpin`")
@@ -271,7 +197,7 @@ def _material(site: Site, key: Key) -> Finding:
     try:
         found = site.material.get(key.locator, key.kid) if key.locator else None
     except StoreError as error:
-        return _fault(error)
+        return fault(error)
     if found is not None and site.keys.proves(key, found):
         return Finding("ok", f"the material of {key.kid} ({key.phase}) signs")
     return Finding(
@@ -280,20 +206,3 @@ def _material(site: Site, key: Key) -> Finding:
         hint=f"restore it, or `rotator revoke {site.key_set} {key.kid} --reason lost`",
         exit_code=65,
     )
-
-
-def _clock(assembly: Assembly, name: str, said: ServerTime | None) -> Iterator[Finding]:
-    witness = witness_of(name, said, assembly.clock.now())
-    if witness is None:
-        return
-    policies = [item.policy for item in assembly.settings.key_sets.values()]
-    skew = min((policy.clock_skew for policy in policies), default=timedelta(minutes=5))
-    apart = format_duration(witness.apart())
-    if witness.agrees(skew):
-        yield Finding("ok", f"its clock and this host's are {apart} apart")
-    else:
-        yield Finding("fault", f"this host's clock is {apart} away from its clock", exit_code=75)
-
-
-def _fault(error: RotatorError) -> Finding:
-    return Finding("fault", error.message, hint=error.hint, exit_code=error.exit_code)
