@@ -31,17 +31,23 @@ class Leftover:
     kids: tuple[str, ...]
     command: str
 
-    def words(self, key_set: str) -> str:
-        """Return what it means and what to do, as a sentence without its end."""
+    @property
+    def what(self) -> str:
+        """What it means, as a sentence without its end."""
+        if not self.kids:
+            return f"{self.name} left the configuration"
+        return f"{self.name} left the configuration and may hold {', '.join(self.kids)}, which cannot retire"
+
+    def way_out(self, key_set: str) -> str:
+        """Return what to do, in the imperative."""
         clean = f"clean it with `{self.command}`" if self.command else ""
         forget = f"`rotator recover {key_set} --forget {shlex.quote(self.name)}`"
         then = f"{clean}, then say {forget}" if clean else f"say {forget}"
-        if not self.kids:
-            return f"{self.name} left the configuration; {then}"
-        return (
-            f"{self.name} left the configuration and may hold {', '.join(self.kids)}, which cannot retire; "
-            f"once no signer reads it, {then}"
-        )
+        return f"once no signer reads it, {then}" if self.kids else then
+
+    def words(self, key_set: str) -> str:
+        """Return what it means and what to do, as a sentence without its end."""
+        return f"{self.what}; {self.way_out(key_set)}"
 
 
 def left_behind(

@@ -18,16 +18,19 @@ from rotator.cli.amiss import (
 )
 from rotator.cli.inspecting_places import fault
 from rotator.cli.reading import kinds_of, ring_of, suspicion
+from rotator.cli.signing import left_findings, signer_findings
 from rotator.errors import RotatorError, StoreError
 from rotator.inspection import Finding
 from rotator.observed import DocumentKind, Sighting
 from rotator.plan import waiting_for
 from rotator.policy import format_duration
 from rotator.profiles import advice
+from rotator.reconcile import asking
 from rotator.reconcile.gather import refuse_misfit
 from rotator.reconcile.look import Seen, look_at
 from rotator.reconcile.site import Site
 from rotator.ring import Key, KeyRing, Phase
+from rotator.stores import Target
 
 _TESTED: Final = (Phase.PENDING, Phase.ACTIVE)
 
@@ -41,10 +44,16 @@ def inspect_key_set(assembly: Assembly, name: str) -> Iterator[Finding]:
         site = assembly.site(name, reading=True)
         yield from _rotatable(assembly, name)
         ring = ring_of(site)
+        looks, signers, faults = _looks(site, ring)
+        if asking.doubtful(ring, signers):
+            # Whoever signs with another key may have it from a later ring, which is there by now.
+            newer = ring_of(site)
+            if newer.revision != ring.revision:
+                ring = newer
+                looks, signers, faults = _looks(site, ring)
     except RotatorError as error:
         yield fault(error)
         return
-    looks, faults = _looks(site, ring)
     lost = lost_ring(site, looks) if ring.revision == 0 else None
     yield from _ring(site, ring) if lost is None else [fault(lost)]
     yield from _neglect(site, ring)
@@ -53,19 +62,26 @@ def inspect_key_set(assembly: Assembly, name: str) -> Iterator[Finding]:
         # One cause, one fault: what a lost ring left behind was named with it.
         if lost is None or not (seen.sighting.filled and seen.sighting.ours):
             yield from _target(site, ring, seen)
+    yield from signer_findings(site, ring, looks, signers)
+    yield from left_findings(site, ring)
     for key in ring.in_phase(*_TESTED):
         yield _material(site, key)
 
 
-def _looks(site: Site, ring: KeyRing) -> tuple[list[Seen], list[Finding]]:
-    looks, faults = [], []
-    for target in site.targets:
+def _looks(site: Site, ring: KeyRing) -> tuple[list[Seen], list[Seen], list[Finding]]:
+    """Look at every target and ask every signer; return both, and what could not be looked at."""
+    looks: list[Seen] = []
+    signers: list[Seen] = []
+    faults = []
+    places: list[tuple[Target, list[Seen]]] = [(target, looks) for target in site.targets]
+    places += [(check, signers) for check in site.signers]
+    for target, found in places:
         try:
-            looks.append(look_at(target, ring, site.keys, site.clock))
+            found.append(look_at(target, ring, site.keys, site.clock))
         except RotatorError as error:
             # A fault of the configuration: a store without documents, an SDK that is not there.
             faults.append(fault(error))
-    return looks, faults
+    return looks, signers, faults
 
 
 def _rotatable(assembly: Assembly, name: str) -> Iterator[Finding]:

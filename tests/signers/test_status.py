@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,9 @@ def test_a_signer_that_is_seen(tmp_path: Path, forge: Forge) -> None:
         assert ran.code == 0, ran
         kid = signing["kid"]
         assert ran.words.count(f"signs with {kid}, seen ") == 2
+        said = forge.run(bench, "check")
+        assert said.code == 0, said
+        assert said.words.count(f"signs with {kid}") == 2
         checked = shown(forge, bench, "--live")
         assert [item["kids"] for item in checked["signers"]["checks"]] == [[kid], [kid]]
         assert [item["hold"] for item in checked["signers"]["checks"]] == [True, False]
@@ -95,9 +99,46 @@ def test_an_issuer_with_a_key_of_its_own(tmp_path: Path, forge: Forge) -> None:
     assert "signs with of-before" in ran.err
     assert "--first-run" in ran.err
     assert "rotator adopt" in ran.err
+    checked = forge.run(bench, "check")
+    assert checked.code == 65, checked
+    assert "there is no ring for key set web, but signer:" in checked.words
     assert forge.run(bench, "rotate", "--first-run").code == 0
-    said = forge.run(bench, "status", "--live").words
-    assert "drift, it signs with of-before, which is not known to key set web" in said
+    drift = "drift, it signs with of-before, which is not known to key set web"
+    for words in (("status", "--live"), ("check",)):
+        said = forge.run(bench, *words)
+        assert drift in said.words
+        assert said.code == 0, said  # it holds no key of this ring back
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_an_issuer_that_keeps_the_old_key(tmp_path: Path, forge: Forge, hold: bool) -> None:
+    """A fault of `check` where it is one of `status --live`: with `hold`, once it is overdue; else advice."""
+    document = tmp_path / "signing" / "web" / "signing.json"
+    with issuing(document) as issuer:
+        checks = [{"url": issuer.url, "hold": hold}]
+        bench = Bench(tmp_path, key_set={"signer_checks": checks})
+        assert forge.run(bench, "rotate").code == 0
+        issuer.tell("stay")
+        old = json.loads(document.read_bytes())["kid"]
+        later = datetime.now(UTC) + timedelta(days=91)
+        assert forge.run(bench, "rotate", travel=later.isoformat()).code == 0
+        assert json.loads(document.read_bytes())["kid"] != old
+        for minutes, late in ((1, False), (30, True)):
+            when = (later + timedelta(minutes=minutes)).isoformat()
+            code = 75 if hold and late else 0
+            live = forge.run(bench, "status", "--live", travel=when)
+            checked = forge.run(bench, "check", "--json", travel=when)
+            assert (live.code, checked.code) == (code, code), (live, checked)
+            (found,) = [
+                item for item in checked.json["findings"] if item["text"].startswith("signer:")
+            ]
+            assert found["level"] == (("fault" if hold else "advice") if late else "ok")
+            assert ("drift, it signs with" in found["text"]) is late
+            assert old in found["text"]
+    for words in (("status", "--live"), ("check",)):  # and the issuer is gone
+        ran = forge.run(bench, *words, travel=when)
+        assert "does not answer" in ran.words
+        assert ran.code == (75 if hold else 0), ran
 
 
 def test_what_each_address_showed(tmp_path: Path, forge: Forge) -> None:
@@ -144,6 +185,13 @@ def test_what_was_left_behind(tmp_path: Path, forge: Forge) -> None:
     left = shown(forge, bench)["left_behind"]
     assert [item["target"] for item in left] == names
     assert [item["kids"] for item in left] == [[], [kid], [kid]]
+    checked = forge.run(bench, "check", "--json")
+    assert checked.code == 0, checked
+    advised = [
+        item for item in checked.json["findings"] if "left the configuration" in item["text"]
+    ]
+    assert [item["text"].partition(" left ")[0] for item in advised] == names
+    assert all(item["level"] == "advice" and "--forget" in item["hint"] for item in advised)
     said = forge.run(bench, "status").words
     forget = f"rotator recover web --forget {shlex.quote(names[1])}"
     assert f"`rm -r -- {shlex.quote(str(old))}`, then say `{forget}`" in said
