@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rotator.cli.session import Events, Result, Session, pause
@@ -88,7 +88,9 @@ def _confirm(session: Session, assembly: Assembly, names: Sequence[str], asked: 
         return
     statement: list[str] = []
     for name in names:
-        statement += asked.operation(_site(assembly, name, asked), dry_run=True).statement
+        # Quiet: what this look finds is told by the one of the order itself.
+        site = replace(_site(assembly, name, asked), emit=Events(quiet=True).emit)
+        statement += asked.operation(site, dry_run=True).statement
     session.console.confirm(statement, yes=asked.yes, word=asked.word)
 
 

@@ -47,6 +47,7 @@ def forget(site: Site, target: str, *, dry_run: bool = False) -> Done:
             )
         return transitions.forget(view.ring, target, view.date())
 
+    site.forgetting = target
     said = (
         (
             f"key set {site.key_set}: {target} no longer counts, and holds no key back; if a signer still "

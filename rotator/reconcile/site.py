@@ -161,6 +161,7 @@ class Site:
         verifiers: the profiles of the verifiers, for what a revocation says.
         first_run: True when the operator said `rotate --first-run`.
         signers: the signer checks, which are looked at beside the targets.
+        forgetting: the target that an operator just says is gone: nobody need be told that it was left behind.
         cleaning: returns the command that cleans a target, by its name, once it left the configuration.
     """
 
@@ -178,6 +179,7 @@ class Site:
     first_run: bool = False
     verifiers: tuple[str, ...] = ()
     signers: tuple[SignerCheck, ...] = ()
+    forgetting: str = ""
     cleaning: Callable[[str], str] = cleaning_command
 
     def left_behind(self, ring: KeyRing) -> tuple[Leftover, ...]:

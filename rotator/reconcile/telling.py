@@ -153,6 +153,8 @@ def looks(site: Site, ring: KeyRing, seen: Sequence[Seen], verdict: Verdict) -> 
             name = item.target.name
             site.emit("warning", "target.drift", key_set=site.key_set, target=name, reason=what)
     for left in site.left_behind(ring):
+        if left.name == site.forgetting:
+            continue
         reason = left.words(site.key_set)
         _once(site, f"left:{left.name}", reason, "warning", "target.left_behind", target=left.name)
     for name, what in differences(ring, site.policy).items():

@@ -201,7 +201,12 @@ def test_what_was_left_behind(tmp_path: Path, forge: Forge) -> None:
     assert told == names
     for item in left:
         subprocess.run(item["command"], shell=True, check=True)  # as an operator pastes it
-        assert forge.run(bench, "recover", "--forget", item["target"], "--yes").code == 0
+        forgotten = forge.run(bench, "recover", "--forget", item["target"], "--yes")
+        assert forgotten.code == 0
+        names.remove(item["target"])  # of the others each is told once
+        events = [json.loads(line) for line in forgotten.err.splitlines() if line[:1] == "{"]
+        told = [event["target"] for event in events if event["event"] == "target.left_behind"]
+        assert told == names
     assert not old.exists()
     assert not (tmp_path / "jwks" / "o.json").exists()
     assert not list((tmp_path / "store" / "web" / "documents").iterdir())
