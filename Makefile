@@ -187,7 +187,7 @@ buildah:
 	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends buildah
 
 .PHONY: container-test
-container-test: $(VENV)/.installed .servers/base.tar buildah  ## build the image with buildah and run it, read-only, as uid 65532 (needs root on Debian)
+container-test: $(VENV)/.installed .release/.installed .servers/base.tar buildah  ## build the image with buildah and run it, read-only, as uid 65532; its SBOM; the audit (needs root on Debian)
 	ROTATOR_CONTAINER=1 $(BIN)/python -P -m pytest --timeout 0 -rP tests/container $(PYTEST)
 
 .PHONY: unit
@@ -244,6 +244,34 @@ bench: $(VENV)/.installed .bench/.installed  ## print the figures of benchmarks/
 build: $(VENV)/.installed  ## wheel and sdist in dist/
 	$(BIN)/python -m build --no-isolation --outdir dist
 
+.release/.installed: requirements/release.txt $(VENV)/.requirements
+	@echo 'making .release from requirements/release.txt'
+	$(BIN)/python -m venv --clear --without-pip .release
+	$(PIP) --python .release/bin/python install --quiet --require-hashes -r requirements/release.txt
+	touch $@
+
+# What the image holds, made from the same lock as the image and with the Python of this environment: what the lock
+# asks for differs by Python, so name the image's (make sbom PYTHON=python3.13).
+.PHONY: sbom
+sbom: $(VENV)/.installed .release/.installed  ## write dist/sbom.cdx.json (CycloneDX), what the default image holds
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT
+	python=$$($(find_python))
+	"$$python" -m venv --without-pip "$$folder/venv"
+	$(PIP) --python "$$folder/venv/bin/python" install --quiet --no-compile --require-hashes --only-binary :all: -r requirements/all.txt
+	$(BIN)/python -m build --no-isolation --wheel --outdir "$$folder" >"$$folder/log" || { cat "$$folder/log" >&2; exit 1; }
+	$(PIP) --python "$$folder/venv/bin/python" install --quiet --no-compile --no-index --no-deps "$$folder"/*.whl
+	mkdir -p dist
+	.release/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --mc-type application \
+	    --output-format JSON --output-file dist/sbom.cdx.json "$$folder/venv/bin/python"
+
+# --strict: a package that could not be looked up is a failure, not a line that nobody reads.
+# AUDIT: more words for pip-audit, such as `--ignore-vuln ID` or another service.
+AUDIT ?=
+.PHONY: audit
+audit: .release/.installed  ## look up the image's packages and the build's in an advisory service; fails if it cannot
+	.release/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes \
+	    -r requirements/all.txt -r requirements/build.txt $(AUDIT)
+
 .PHONY: lock
 lock:  ## solve requirements/*.txt again (UPGRADE=--upgrade for the newest)
 	@python=$$($(find_python)); tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT
@@ -259,10 +287,11 @@ lock:  ## solve requirements/*.txt again (UPGRADE=--upgrade for the newest)
 	compile pyproject.toml --extra all requirements/dev.in --constraint requirements/all.txt --output-file requirements/dev.txt
 	compile requirements/bench.in --output-file requirements/bench.txt
 	compile requirements/grafana.in --output-file requirements/grafana.txt
+	compile requirements/release.in --output-file requirements/release.txt
 
 .PHONY: clean
 clean:  ## remove what these verbs made
-	rm -rf $(VENV) .bench .quickstart .servers build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench .release .quickstart .servers build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find rotator backends tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 .ONESHELL:

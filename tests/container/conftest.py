@@ -9,7 +9,8 @@ import pytest
 
 from tests.container.images import Buildah, Image
 
-collect_ignore = [] if os.environ.get("ROTATOR_CONTAINER") else ["test_image.py"]
+HEAVY = ["test_image.py", "test_release.py"]
+collect_ignore = [] if os.environ.get("ROTATOR_CONTAINER") else HEAVY
 
 
 @pytest.fixture(scope="session")
