@@ -75,7 +75,7 @@ class TextLines:
             rest.append(f"{before} → {after}")
         elif after and not str(event["event"]).startswith("key."):
             rest.append(f"at {self._plain(after, now)}")  # to whom `rotator serve` publishes
-        if event.get("target"):
+        if event.get("target") and not _names(event.get("reason"), str(event["target"])):
             rest.append(f"at {self._plain(event['target'], now)}")
         if event.get("reason"):
             rest.append(self._plain(event["reason"], now))
@@ -142,6 +142,12 @@ def _here() -> str:
 
 def _kids(value: Any) -> list[str]:
     return [kid for kid in str(value or "").split(",") if kid]
+
+
+def _names(reason: Any, target: str) -> bool:
+    """Tell whether a reason says by itself which target it is about."""
+    whole = rf"(?<![\w/]){re.escape(target)}(?![\w/-]|[.#]\w)"
+    return bool(reason) and re.search(whole, str(reason)) is not None
 
 
 def _waiting(event: Mapping[str, Any], now: datetime) -> str:

@@ -171,6 +171,21 @@ def test_usual_lines_are_short() -> None:
     assert max(map(len, (jwks, promoted, failing))) <= 120
 
 
+def test_a_target_is_named_once() -> None:
+    """By the reason where that names it; not where the reason names another one that begins alike."""
+    target, reason = (
+        "file:/srv/issuer/a.json",
+        "no answer from file:/srv/issuer/a.json: it is a directory",
+    )
+    once = line("target.failing", level="warning", key_set="web", target=target, reason=reason)
+    assert once == (
+        "08:00:00  warning target.failing  web  no answer from file:a.json: it is a directory"
+    )
+    more = f"{target}.bak left the configuration"
+    twice = line("target.left_behind", key_set="web", target=target, reason=more)
+    assert twice.endswith("web  at file:a.json  file:a.json.bak left the configuration")
+
+
 def test_what_comes_next_is_a_sentence() -> None:
     """What, when and why; a hold is never left out."""
     waits: dict[str, Any] = {"key_set": "web", "kid": OTHER, "reason": "not-due", "next": "promote"}
