@@ -33,7 +33,9 @@ def history(options: dict[str, Any], key_sets: tuple[str, ...], kid: str | None)
         results = session.each(
             names, lambda name: _one(session, assembly.site(name, reading=True), kid, known)
         )
-    if kid is not None and kid not in known and not any(result.error for result in results):
+    begins = (kid or "").removesuffix("…")
+    strange = not any(item.startswith(begins) for item in known)
+    if kid is not None and strange and not any(result.error for result in results):
         shown = list(known)[-_SHOWN:]
         raise UsageError(
             f"no key {kid!r} in the history of {', '.join(names[:_SHOWN])}",
@@ -44,10 +46,12 @@ def history(options: dict[str, Any], key_sets: tuple[str, ...], kid: str | None)
 
 def _one(session: Session, site: Site, kid: str | None, known: dict[str, None]) -> Result:
     from rotator.cli.absent import refuse_lost_ring
+    from rotator.cli.kids import whole_kid
     from rotator.cli.reading import ring_of
 
     ring = ring_of(site)
     refuse_lost_ring(site, ring)
+    kid = whole_kid(ring, kid) if kid is not None else None
     entries = [entry_view(item) for item in ring.history if kid in (None, item.kid)]
     known.update(dict.fromkeys(item.kid for item in ring.history if item.kid))
     known.update(dict.fromkeys(key.kid for key in ring.keys))

@@ -9,6 +9,7 @@ import click
 
 from rotator import operations
 from rotator.cli.acting import Asked, order
+from rotator.cli.kids import with_whole_kid
 from rotator.cli.session import Session
 from rotator.cli.words import KidCommand
 from rotator.errors import UsageError
@@ -23,7 +24,7 @@ def pin(options: dict[str, Any], words: tuple[str, ...], reason: str, dry_run: b
     """Keep a key published, with its material, until `unpin`. Only `revoke` ends it before."""
     session = Session(options, level="info")
     name, kid = _one_kid(session, words)
-    asked = Asked(partial(operations.pin, kid=kid, why=reason), dry_run=dry_run)
+    asked = Asked(with_whole_kid(partial(operations.pin, why=reason), kid), dry_run=dry_run)
     return order(session, name, asked)
 
 
@@ -35,7 +36,7 @@ def unpin(options: dict[str, Any], words: tuple[str, ...], dry_run: bool) -> int
     """Let a pinned key go: it retires once its grace has passed."""
     session = Session(options, level="info")
     name, kid = _one_kid(session, words)
-    return order(session, name, Asked(partial(operations.unpin, kid=kid), dry_run=dry_run))
+    return order(session, name, Asked(with_whole_kid(operations.unpin, kid), dry_run=dry_run))
 
 
 def _one_kid(session: Session, words: tuple[str, ...]) -> tuple[str, str]:

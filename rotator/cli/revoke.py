@@ -10,6 +10,7 @@ import click
 
 from rotator import operations
 from rotator.cli.acting import Asked, order
+from rotator.cli.kids import whole_kids
 from rotator.cli.reading import ring_of
 from rotator.cli.revoked import REPORT, Reports
 from rotator.cli.session import Session
@@ -44,11 +45,12 @@ def revoke(
             "--report does not go with --dry-run", hint="nothing is revoked to report on"
         )
     session = Session(options, level="info")
-    name, kids = session.split(words, what="key")
+    name, said = session.split(words, what="key")
+    kids, grave = _looked_up(session, name, said)
     asked = Asked(
         partial(operations.revoke, kids=kids, why=reason),
         dry_run=dry_run,
-        word="revoke" if _grave(session, name, kids) else None,
+        word="revoke" if grave else None,
         yes=yes,
         urgent=True,
         reports=Reports(report),
@@ -56,12 +58,14 @@ def revoke(
     return order(session, name, asked)
 
 
-def _grave(session: Session, name: str, kids: tuple[str, ...]) -> bool:
-    """True when the current key, or every published one, is to go: that breaks tokens in use."""
+def _looked_up(session: Session, name: str, said: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """Return the whole kids, and whether the current key, or every published one, is to go.
+
+    That breaks tokens in use.
+    """
     with session.assembly() as assembly:
         ring = ring_of(assembly.site(name, reading=True))
-    active = ring.active
+    kids, active = whole_kids(ring, said), ring.active
     published = {key.kid for key in ring.published}
-    return (active is not None and active.kid in kids) or (
-        bool(published) and published <= set(kids)
-    )
+    current = active is not None and active.kid in kids
+    return kids, current or (bool(published) and published <= set(kids))

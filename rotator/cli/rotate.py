@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from rotator.cli.acting import Asked, Operation, act
+from rotator.cli.kids import with_whole_kid
 from rotator.cli.options import shard_option
 from rotator.cli.reporting import FILE, PUSH, reporting
 from rotator.cli.revoked import REPORT, Reports
@@ -108,9 +109,5 @@ def _operation(replaced: str | None, said: dict[str, Any]) -> Operation | None:
 
     if emergency:
         return partial(operations.emergency, why=why)
-    return partial(
-        operations.order_promotion,
-        kid=replaced or None,
-        why=why,
-        ignore_windows=said["ignore_windows"],
-    )
+    ordered = partial(operations.order_promotion, why=why, ignore_windows=said["ignore_windows"])
+    return with_whole_kid(ordered, replaced) if replaced else partial(ordered, kid=None)

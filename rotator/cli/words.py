@@ -11,7 +11,8 @@ import click
 from rotator.errors import UsageError
 
 # A kid is base64url (DESIGN §2) of 32 or 16 bytes, and one in 64 begins with a dash.
-_KID: Final = re.compile(r"-[A-Za-z0-9_-]{42}|-[A-Za-z0-9_-]{21}")
+_KID: Final = re.compile(r"-[A-Za-z0-9_-]{42}|-[A-Za-z0-9_-]{21}|-[A-Za-z0-9_-]{5,41}…")
+_BEGINNING: Final = re.compile(r"-[A-Za-z0-9_][A-Za-z0-9_-]{4,41}")
 
 
 class KidCommand(click.Command):
@@ -23,7 +24,14 @@ class KidCommand(click.Command):
         if kids:
             others = [word for word in args if word not in kids]
             args = [*others, *([] if "--" in others else ["--"]), *kids]
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption:
+            # The beginning of such a kid cannot be told from options: it may be `-c` with its file.
+            for word in filter(_BEGINNING.fullmatch, args):
+                hint = f"if that is the beginning of a kid, write `-- {word}` at the end"
+                raise UsageError(f"{word} is no option", hint=hint) from None
+            raise
 
 
 class NowCommand(click.Command):
