@@ -64,9 +64,13 @@ def jwks_document(ring: KeyRing, policy: RotationPolicy, also: Iterable[Key] = (
     )
 
 
-def document_name(key_set: str, kind: DocumentKind) -> str:
-    """Return what a derived document is called in every store: `orders/signing`."""
-    return f"{key_set}/{kind}"
+def document_name(key_set: str, kind: DocumentKind, verifier: str | None = None) -> str:
+    """Return what a derived document is called in every store: `orders/signing`.
+
+    Args:
+        verifier: the verifier that has a verification document to itself: `orders/verification.billing`.
+    """
+    return f"{key_set}/{kind}" if verifier is None else f"{key_set}/{kind}.{verifier}"
 
 
 def read_json(body: bytes) -> Mapping[str, Any] | None:

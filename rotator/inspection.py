@@ -48,7 +48,8 @@ class Scope:
         key_set: its name.
         max_keys: the most keys that it ever publishes at once; material takes two places more.
         ring: whether ring and material lie in this store, or only documents.
-        documents: the names of the documents that are kept in this store, `KEY_SET/DOCUMENT`.
+        documents: the names of the documents that are kept in this store: `KEY_SET/DOCUMENT`, or
+            `KEY_SET/verification.VERIFIER` for one that a verifier has to itself.
         authenticators: the authenticators of this store that verify with the key set's JWKS.
     """
 
@@ -57,6 +58,12 @@ class Scope:
     ring: bool = True
     documents: tuple[str, ...] = ()
     authenticators: tuple[str, ...] = ()
+
+    def documents_of(self, kind: str) -> tuple[str, ...]:
+        """Return the names of its documents of a kind, those of single verifiers among them."""
+        return tuple(
+            name for name in self.documents if name.rpartition("/")[2].partition(".")[0] == kind
+        )
 
 
 @runtime_checkable

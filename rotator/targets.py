@@ -102,6 +102,7 @@ def _store_document(item: DocumentSettings, key_set: str, stores: Stores) -> Tar
         item.store,
         key_set,
         item.document,
+        item.verifier,
         independent=stores.elsewhere(item.store),
     )
 

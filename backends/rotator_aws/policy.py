@@ -73,7 +73,7 @@ def _readable(role: Role, scopes: Sequence[Scope]) -> list[str]:
     kind = _DOCUMENTS[role]
     if not scopes:
         return [f"*/{kind}"]
-    named = [name for scope in scopes for name in scope.documents if name.endswith(f"/{kind}")]
+    named = [name for scope in scopes for name in scope.documents_of(kind)]
     return named or [f"{scope.key_set}/{kind}" for scope in scopes]
 
 
@@ -89,7 +89,7 @@ def _rotator(settings: AwsSettings, arns: _Arns, scopes: Sequence[Scope]) -> lis
     key_sets = [scope.key_set for scope in scopes if scope.ring] if scopes else ["*"]
     documents = [name for scope in scopes for name in scope.documents]
     if not scopes:
-        documents = [f"*/{kind}" for kind in (*_DOCUMENTS.values(), NOTIFY)]
+        documents = [f"*/{kind}" for kind in (*_DOCUMENTS.values(), "verification.*", NOTIFY)]
     more = ["TagResource"] if settings.tags else []
     copies = list(REPLICA_ACTIONS) if settings.replica_regions else []
     statements = []

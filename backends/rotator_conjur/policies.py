@@ -75,18 +75,27 @@ def _reader(names: Names, role: Role, scopes: list[Scope]) -> Iterator[str]:
     yield "# Load it after the policy of rotator, which declares the variables."
     yield "#   conjur policy load -b root -f FILE"
     yield from _head(names)
-    for scope in scopes:
-        group = f"{scope.key_set}/{role.value}s"
+    groups = {group: read for scope in scopes for group, read in _groups(scope, role).items()}
+    for group, read in groups.items():
         yield f"    - !group {group}"
         yield "    - !permit"
         yield f"      role: !group {group}"
         yield "      privileges: [ read, execute ]"
         yield "      resources:"
-        for name in documents(scope, role):
+        for name in read:
             yield f"        - !variable {name}"
     yield "# Then say who it is:"
-    for scope in scopes:
-        yield f"# - !grant {{ role: !group {names.prefix}/{scope.key_set}/{role.value}s, member: !host HOST }}"
+    for group in groups:
+        yield f"# - !grant {{ role: !group {names.prefix}/{group}, member: !host HOST }}"
+
+
+def _groups(scope: Scope, role: Role) -> dict[str, list[str]]:
+    """Return the groups of a role with what each reads; a verifier with a document to itself is one of its own."""
+    groups: dict[str, list[str]] = {}
+    for name in documents(scope, role):
+        _, dot, verifier = name.rpartition("/")[2].partition(".")
+        groups.setdefault(f"{scope.key_set}/{role.value}s{dot}{verifier}", []).append(name)
+    return groups
 
 
 def _head(names: Names) -> Iterator[str]:
@@ -121,5 +130,4 @@ def variables(names: Names, scope: Scope) -> Iterator[str]:
 def documents(scope: Scope, role: Role) -> Sequence[str]:
     """Return the documents of a key set that a role reads: those of its kind; all, if none is named after it."""
     kind = _DOCUMENTS[role]
-    named = [name for name in scope.documents if name.rpartition("/")[2].startswith(kind)]
-    return named or scope.documents or (f"{scope.key_set}/{kind}",)
+    return scope.documents_of(kind) or scope.documents or (f"{scope.key_set}/{kind}",)

@@ -9,7 +9,13 @@ from typing import Final
 from rotator.plugin import NOTIFY, SCRATCH, DocumentKind, Role, Scope
 from rotator_vault.names import MATERIAL, RING, document_path, key_set_name
 
-_DOCUMENTS: Final = (*(kind.value for kind in DocumentKind), NOTIFY)
+_READS: Final = {
+    Role.SIGNER: DocumentKind.SIGNING.value,
+    Role.VERIFIER: DocumentKind.VERIFICATION.value,
+    Role.JWKS_READER: DocumentKind.JWKS.value,
+}
+# `.*`: those of single verifiers, for a rotator of every key set.
+_DOCUMENTS: Final = (*_READS.values(), f"{DocumentKind.VERIFICATION}.*", NOTIFY)
 _PUBLIC: Final = (DocumentKind.JWKS.value, NOTIFY)  # no key is in them, and versions may stay
 _ANY: Final = "+"  # in a policy of Vault: any one segment
 
@@ -45,10 +51,12 @@ def rights(role: Role, scopes: Sequence[Scope], mount: str, prefix: str) -> list
     found: list[Right] = []
     for scope in scopes:
         key_set_name(scope.key_set)
-        paths = [document_path(name)[1] for name in scope.documents]
+        chosen = scope.documents if role is Role.ROTATOR else scope.documents_of(_READS[role])
+        paths = [document_path(name)[1] for name in chosen]
         found += _of_key_set(role, scope.key_set, paths, mount, prefix, ring=scope.ring)
     if not scopes:
-        paths = [f"{_ANY}/{name}" for name in _DOCUMENTS]
+        every = _DOCUMENTS if role is Role.ROTATOR else (_READS[role],)
+        paths = [f"{_ANY}/{name}" for name in every]
         found += _of_key_set(role, _ANY, paths, mount, prefix, ring=True)
     if role is Role.ROTATOR:
         found += _trial(mount, prefix)
@@ -82,10 +90,8 @@ def _of_key_set(
         return
     if role is Role.JWKS_READER and ring:
         yield Right(f"{data}/{key_set}/{RING}", ("read",), "the ring: public halves only")
-    wanted = {Role.SIGNER: "signing", Role.VERIFIER: "verification", Role.JWKS_READER: "jwks"}[role]
     for path in documents:
-        if path.rpartition("/")[2] == wanted:
-            yield Right(f"{data}/{path}", ("read",), f"the {wanted} document")
+        yield Right(f"{data}/{path}", ("read",), f"the {_READS[role]} document")
 
 
 def _trial(mount: str, prefix: str) -> Iterator[Right]:

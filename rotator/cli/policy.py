@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -33,8 +34,19 @@ _READS: Final = {
     type=click.Choice([role.value for role in Role]),
     help="Who it is for: rotator, signer, verifier (HMAC) or jwks-reader.",
 )
+@click.option(
+    "--verifier",
+    metavar="NAME",
+    help="For the role verifier: the one that has a document to itself (`verifier:` of a delivery).",
+)
 @click.pass_obj
-def policy(options: dict[str, Any], store: str, key_sets: tuple[str, ...], role: str) -> int:
+def policy(
+    options: dict[str, Any],
+    store: str,
+    key_sets: tuple[str, ...],
+    role: str,
+    verifier: str | None,
+) -> int:
     """Print what a role must be allowed in a store, and nothing more.
 
     In the secrets manager's own language, for the key sets that have something in this store. Nothing is
@@ -43,11 +55,18 @@ def policy(options: dict[str, Any], store: str, key_sets: tuple[str, ...], role:
     """
     session = Session(options)
     chosen = session.chosen(key_sets) if key_sets else ()
+    if verifier is not None and (role != Role.VERIFIER or store not in session.settings.stores):
+        raise UsageError(
+            "only the role verifier in a store can be for one verifier",
+            hint="say `--role verifier` and name a store of the configuration, or leave `--verifier` out",
+        )
     if _print_rbac(session, store, chosen, Role(role)):
         return 0
     bucket = _bucket(session, store, chosen)
     name, wanted = _known(session, store) if bucket is None else store, Role(role)
     scopes = _scopes(session, name, chosen, wanted) if bucket is None else bucket[1]
+    if wanted is Role.VERIFIER and bucket is None:
+        scopes = _of_verifier(session, name, scopes, verifier, strict=bool(chosen))
     with session.assembly() as assembly:
         opened = assembly.store(name) if bucket is None else assembly.bucket(bucket[0])
         if not isinstance(opened, Inspectable):
@@ -139,9 +158,58 @@ def _scopes(
             hint=f"its ring is in {session.settings.key_sets[missing[0]].store}; `rotator config show {missing[0]}` shows where its documents are",
         )
     kind = _READS.get(role)
-    if kind is not None and not any(f"{item.key_set}/{kind}" in item.documents for item in scopes):
+    if kind is not None and not any(item.documents_of(kind) for item in scopes):
         session.console.tell(
             f"rotator: no key set has its {kind} document in the store {store}: add "
             f"`{{to: store, store: {store}}}` where it is to be read"
         )
     return scopes
+
+
+def _of_verifier(
+    session: Session, store: str, scopes: tuple[Scope, ...], verifier: str | None, *, strict: bool
+) -> tuple[Scope, ...]:
+    """Return scopes with the one verification document that a verifier reads: its own, or the one of all.
+
+    Args:
+        strict: whether a scope without it is refused, and not left out: its key set was named.
+
+    Raises:
+        UsageError: there is no such document, or only such as are each for one verifier.
+    """
+    from rotator.documents import document_name
+
+    kept: list[Scope] = []
+    passed: list[str] = []
+    known: set[str] = set()
+    for scope in scopes:
+        name = document_name(scope.key_set, DocumentKind.VERIFICATION, verifier)
+        found = scope.documents_of(DocumentKind.VERIFICATION)
+        known.update(item.rpartition("/")[2].partition(".")[2] for item in found)
+        if name in found:
+            kept.append(replace(scope, documents=(name,)))
+        elif verifier is None and not found:
+            kept.append(scope)
+        else:
+            passed.append(scope.key_set)
+    if passed and (strict or not kept):
+        raise UsageError(_without(store, passed, verifier), hint=_others(known))
+    if passed and verifier is None:
+        session.console.tell(
+            f"rotator: left out: {_without(store, passed, verifier)}; {_others(known)}"
+        )
+    return tuple(kept)
+
+
+def _without(store: str, key_sets: Sequence[str], verifier: str | None) -> str:
+    whose = "each of its verification documents is for one verifier"
+    if verifier is not None:
+        whose = f"none of its verification documents is for the verifier {verifier!r}"
+    return f"key set {', '.join(key_sets)} in the store {store}: {whose}"
+
+
+def _others(known: set[str]) -> str:
+    names = sorted(known - {""})
+    if not names:
+        return "`verifier:` of a delivery gives a verifier a document of its own"
+    return f"say {' or '.join(f'`--verifier {name}`' for name in names)}"

@@ -21,7 +21,7 @@ from rotator.stores import (
 
 
 class StoreDocument:
-    """One derived document of a key set in a store, under the name `KEY_SET/KIND`.
+    """One derived document of a key set in a store: `KEY_SET/KIND`, or `KEY_SET/verification.VERIFIER`.
 
     The store is opened when it is first looked at, and a mirror that cannot be opened then gave no answer:
     the key set goes on without it. A document that was changed by hand is seen with a note that starts
@@ -32,6 +32,7 @@ class StoreDocument:
         store_name: its name in the configuration.
         key_set: whose document it is.
         kind: what it is: any of the three.
+        verifier: the one verifier that a verification document is for; None for all of them.
         independent: False when the key set's ring lies in the same place (DESIGN §3, rule 4).
     """
 
@@ -43,17 +44,18 @@ class StoreDocument:
         store_name: str,
         key_set: str,
         kind: DocumentKind,
+        verifier: str | None = None,
         *,
         independent: bool,
     ) -> None:
-        self.name = f"store:{store_name}/{key_set}/{kind}"
+        self._document = document_name(key_set, kind, verifier)
+        self.name = f"store:{store_name}/{self._document}"
         self.kind = kind
         self.independent = independent
         self._store = store
         self._store_name = store_name
         self._key_set = key_set
-        self._document = document_name(key_set, kind)
-        self._what = f"the {kind} document of key set {key_set} in the store {store_name}"
+        self._what = f"the document {self._document} in the store {store_name}"
 
     def look(self) -> Sight:
         """Read the document back.

@@ -173,7 +173,8 @@ def cast_of(settings: Settings, name: str, *, replicas: int, unsafe: bool = Fals
 def _spot(item: TargetSettings, store: str) -> Spot:
     if isinstance(item, DocumentSettings):
         where = "own" if item.store == store else "other"
-        return Spot(f"store:{item.store}/{item.document}", item.document, where)
+        whose = f".{item.verifier}" if item.verifier else ""
+        return Spot(f"store:{item.store}/{item.document}{whose}", item.document, where)
     if isinstance(item, DeliverSettings):
         return Spot(f"files:{item.path}", item.document)
     if isinstance(item, PublishSettings):

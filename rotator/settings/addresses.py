@@ -10,6 +10,7 @@ import os
 from pathlib import PurePath
 from urllib.parse import urlsplit
 
+from rotator.documents import document_name
 from rotator.settings.document import Document
 from rotator.settings.faults import Fault, Path, dotted
 from rotator.settings.targets import (
@@ -74,9 +75,10 @@ class Addresses:
         self, key_set: str, target: DocumentSettings, document: Document, path: Path
     ) -> None:
         """Take the document of a store; its name says whose it is."""
-        name = f"{target.store}/{key_set}/{target.document}"
+        name = f"{target.store}/{document_name(key_set, target.document, target.verifier)}"
         if (owner := self._documents.setdefault(name, path)) != path:
-            text = f"the {target.document} document is kept in the store `{target.store}` at {dotted(owner)} already; remove one of the two"
+            whose = "" if target.verifier is None else f" of the verifier `{target.verifier}`"
+            text = f"the {target.document} document{whose} is kept in the store `{target.store}` at {dotted(owner)} already; remove one of the two"
             self._add(document, (*path, "store"), text)
 
     def claim_probe(

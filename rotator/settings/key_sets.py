@@ -92,6 +92,7 @@ class Checked:
         store = self._store()
         self._target_stores()
         if not self._cut & {"algorithm", "deliver", "publish", "probes"}:
+            self._verifiers_of_documents()
             self._targets(policy.kind)
         for path, text in mode_faults(self._model):
             self.fault(path, text)
@@ -242,6 +243,13 @@ class Checked:
                 yield replace(found, plain_json=wants_plain_json(verifiers))
             else:
                 yield item.settings(context.absolute)
+
+    def _verifiers_of_documents(self) -> None:
+        """Check that only verification documents are for one verifier."""
+        for position, item in enumerate(self._model.deliver):
+            if isinstance(item, DeliverStore) and item.verifier and item.document == "signing":
+                text = "is for `document: verification` only: signers read one document; add that, or remove `verifier`"
+                self.fault(("deliver", position, "verifier"), text)
 
     def _targets(self, kind: Kind) -> None:
         """Check that there is somebody to sign, and somewhere to look at (DESIGN §3, rules 1 and 2)."""

@@ -67,7 +67,9 @@ def trial_scope(scopes: Collection[Scope]) -> Scope:
     """Return what `check --write` writes in a store with these scopes: what key sets have there, and no more."""
     if not scopes:
         return Scope(SCRATCH, documents=(document_name(SCRATCH, DocumentKind.SIGNING),))
-    kinds = {name.rpartition("/")[2] for scope in scopes for name in scope.documents}
+    # One verification document stands for those of all verifiers: what is allowed there is the same.
+    found = {name.rpartition("/")[2] for scope in scopes for name in scope.documents}
+    kinds = {name.partition(".")[0] for name in found}
     return Scope(
         SCRATCH,
         ring=any(scope.ring for scope in scopes),
@@ -79,11 +81,11 @@ def _scopes(settings: Settings, store: str, key_sets: Collection[str]) -> Iterat
     for name, item in settings.key_sets.items():
         if name not in key_sets:
             continue
-        kinds = [target.document for target in item.documents if target.store == store]
+        kept = [target for target in item.documents if target.store == store]
         services = tuple(one.service for one in item.authenticators if one.store == store)
         ring = item.store == store
-        if ring or kinds or services:
-            documents = tuple(document_name(name, kind) for kind in kinds)
+        if ring or kept or services:
+            documents = tuple(document_name(name, one.document, one.verifier) for one in kept)
             if ring and settings.told(name):
                 documents += (notify_document(name),)
             yield Scope(name, item.policy.max_keys, ring, documents, services)

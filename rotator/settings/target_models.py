@@ -15,7 +15,7 @@ from rotator.settings.targets import (
     DocumentSettings,
     PublishSettings,
 )
-from rotator.settings.values import Mode, Name, PathText
+from rotator.settings.values import Mode, Name, PathText, VerifierName
 from rotator.stores import DocumentKind
 
 
@@ -45,10 +45,16 @@ class DeliverStore(Model):
         "Signers read `KEY_SET/signing` there, HMAC verifiers `KEY_SET/verification`."
     )
     document: Literal["signing", "verification"] = Field("signing", description=_DOCUMENT)
+    verifier: VerifierName | None = Field(
+        None,
+        description="The one HMAC verifier that this verification document is for: it reads "
+        "`KEY_SET/verification.VERIFIER`, and can be refused that without the others noticing.",
+    )
 
     def settings(self, _: Absolute) -> DocumentSettings:
         """Return the delivery."""
-        return DocumentSettings(self.to, self.store, DocumentKind(self.document))
+        kind = DocumentKind(self.document)
+        return DocumentSettings(self.to, self.store, kind, self.verifier)
 
 
 class PublishFile(Model):

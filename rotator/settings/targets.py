@@ -33,11 +33,16 @@ class PublishSettings:
 
 @dataclass(frozen=True, slots=True)
 class DocumentSettings:
-    """One delivery or publication that is a document in a store."""
+    """One delivery or publication that is a document in a store.
+
+    Attributes:
+        verifier: the one verifier that a verification document is for; None for all of them.
+    """
 
     to: str
     store: str
     document: DocumentKind
+    verifier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

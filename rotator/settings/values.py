@@ -164,3 +164,8 @@ Url = Annotated[str, PlainValidator(_url), WithJsonSchema({"type": "string", "fo
 Text = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_printable)]
 PathText = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_path)]
 Name = Annotated[str, Field(min_length=1, max_length=63)]
+VerifierName = (
+    Annotated[  # a part of names in every store: lower case, for some file systems know no other
+        str, Field(max_length=63, pattern=r"^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$")
+    ]
+)

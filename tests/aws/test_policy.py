@@ -179,6 +179,30 @@ def test_a_reader(store: AwsStore, login: Login, prefix: str, role: Role, named:
     withheld(sm.describe_secret, SecretId=own)
 
 
+@pytest.mark.parametrize("verifiers", [("billing", "shop"), ("shop", "shop-mobile")], ids=" ".join)
+def test_each_verifier_reads_its_own(
+    open_store: Opener, login: Login, prefix: str, verifiers: tuple[str, str], server: AwsServer
+) -> None:
+    """And no other's, not even where one's name with the ending of an ARN looks like the other's."""
+    names = [f"orders/verification.{one}" for one in verifiers]
+    scope = Scope("orders", documents=tuple(names))
+    login(open_store().policy(Role.ROTATOR, [scope]))
+    documents = open_store().documents()
+    for name in names:
+        documents.write(name, Document(b"1", "orders", 1), replacing=None)
+        found = documents.read(name)
+        assert found is not None
+        documents.write(name, Document(b"2", "orders", 2), replacing=found.token)
+    for own, other in (names, reversed(names)):
+        server.enforce_iam(enforced=False)
+        one = Scope("orders", documents=(own,))
+        sm = connect(login(open_store().policy(Role.VERIFIER, [one])))
+        found = sm.get_secret_value(SecretId=f"{prefix}/{own}", VersionStage="AWSCURRENT")
+        assert found["SecretString"] == "2"
+        withheld(sm.put_secret_value, SecretId=f"{prefix}/{own}", SecretString="x")
+        withheld(sm.get_secret_value, SecretId=f"{prefix}/{other}", VersionStage="AWSCURRENT")
+
+
 def statements(policy: str) -> dict[str, dict[str, Any]]:
     """Return the statements of a policy by their Sid."""
     return {item["Sid"]: item for item in json.loads(policy)["Statement"]}

@@ -230,6 +230,27 @@ def test_a_reader_reads_one_document(bench: Ground, role: Role) -> None:
             do()
 
 
+def test_each_verifier_reads_its_own(bench: Ground) -> None:
+    """Two with a document each, in variables that the rotator's policy declares: one group each, and no other's."""
+    names = {one: f"orders/verification.{one}" for one in ("billing", "shop")}
+    store = rotator(bench, Scope("orders", 4, documents=tuple(names.values())))
+    for name in names.values():
+        store.documents().write(name, Document(b'{"is": 1}', "orders", 1), replacing=None)
+    for own, other in (("billing", "shop"), ("shop", "billing")):
+        text = store.policy(Role.VERIFIER, [Scope("orders", 4, documents=(names[own],))])
+        auth = bench.host(own, text)
+        (grant,) = (line[2:] for line in text.splitlines() if line.startswith("# - !grant"))
+        bench.server.load_policy(grant.replace("HOST", own) + "\n")
+        documents = bench.store(auth=auth).documents()
+        found = documents.read(names[own])
+        assert found is not None
+        with pytest.raises(StoreDenied):
+            documents.write(names[own], Document(b"{}", "orders", 2), replacing=found.token)
+        for name in (names[other], "orders/verification", "orders/signing"):
+            with pytest.raises(StoreDenied):
+                documents.read(name)
+
+
 def settings(**options: Any) -> ConjurSettings:
     """The settings that the files in deploy/ are printed for."""
     auth = {

@@ -148,6 +148,33 @@ def test_a_reader_reads_one_document(
         store.documents().delete(f"orders/{document}")
 
 
+@pytest.mark.parametrize("every", [True, False], ids=["every key set", "one key set"])
+def test_each_verifier_reads_its_own(bench: Bench, every: bool) -> None:
+    """Two with a document each, written and forgotten by a rotator with its policy alone."""
+    names = {one: f"orders/verification.{one}" for one in ("billing", "shop")}
+    scope = Scope("orders", documents=tuple(names.values()))
+    root = bench.store()
+    writer = as_(bench, root.policy(Role.ROTATOR, [] if every else [scope])).documents()
+    for name in names.values():
+        writer.write(name, Document(b'{"is": 1}', "orders", 1), replacing=None)
+        found = writer.read(name)
+        assert found is not None
+        writer.write(name, Document(b'{"is": 2}', "orders", 2), replacing=found.token)
+    for own, other in (("billing", "shop"), ("shop", "billing")):
+        one = Scope("orders", documents=(names[own],))
+        documents = as_(bench, root.policy(Role.VERIFIER, [one])).documents()
+        found = documents.read(names[own])
+        assert found is not None
+        with pytest.raises(StoreDenied):
+            documents.write(names[own], Document(b"{}", "orders", 3), replacing=found.token)
+        for name in (names[other], "orders/verification", "orders/signing"):
+            with pytest.raises(StoreDenied):
+                documents.read(name)
+    for name in names.values():
+        writer.delete(name)
+        assert writer.read(name) is None
+
+
 def test_what_is_missing_is_told_whole(bench: Bench) -> None:
     """One line for each path; who is refused a look learns what rotating needs, and what looking."""
     store = as_(bench, 'path "sys/capabilities-self" { capabilities = ["update"] }')

@@ -66,6 +66,21 @@ path "secret/metadata/rotator/+/jwks" {
 }
 
 # a document
+path "secret/data/rotator/+/verification.*" {
+  capabilities = ["create", "read", "update"]
+}
+
+# destroying its earlier versions
+path "secret/destroy/rotator/+/verification.*" {
+  capabilities = ["update"]
+}
+
+# removing a document
+path "secret/metadata/rotator/+/verification.*" {
+  capabilities = ["delete"]
+}
+
+# a document
 path "secret/data/rotator/+/notify" {
   capabilities = ["create", "read", "update"]
 }
