@@ -169,6 +169,7 @@ def container(item: Manifest, found: Iterable[Manifest], root: Path, **environ: 
     spec = template["spec"]
     (only,) = spec["containers"]
     mounts = {mount["name"]: mount["mountPath"] for mount in only["volumeMounts"]}
+    mounts["published"] = "/published"  # what the edge's are all below
     for volume in spec["volumes"]:
         here = root / mounts[volume["name"]].lstrip("/")
         here.mkdir(parents=True, exist_ok=True)
