@@ -78,9 +78,17 @@ def _duration(name: str, default: str | None, text: str) -> _Decorator:
     "--file",
     type=click.Choice(["signing", "pem", "jwk", "none"]),
     default="signing",
-    help="What ROTATOR_SIGNING_FILE holds.",
+    metavar="FORM",
+    help="ROTATOR_SIGNING_FILE: signing, pem, jwk or none.",
 )
-@click.option("--env", "variables", metavar="NAME=FORM", multiple=True, help="Fill a variable too.")
+@click.option(
+    "--env",
+    "variables",
+    metavar="NAME=FORM",
+    multiple=True,
+    # Of ten forms: they have two lines.
+    help="Set NAME: signing, jwk, pem, pem-base64, kid, alg, revision; HMAC: secret-hex, -base64, -base64url.",
+)
 @click.option("--replace", metavar="TEXT", hidden=True)
 @click.option("--on-change", metavar="HOW", default="restart", help="restart, or signal:HUP.")
 @click.option(
@@ -96,7 +104,7 @@ def _duration(name: str, default: str | None, text: str) -> _Decorator:
 )
 @click.pass_context
 def exec(context: click.Context, /, words: Sequence[str], **said: Any) -> int:  # noqa: A001 - its name is that
-    """Run a program that signs, with the current key; `docs/exec.md` has more."""
+    """Run a program that signs. In `docs/exec.md` too: --replace, --if-not-ready."""
     from rotator.exec import linux
 
     command = context.meta.get(_COMMAND, ())

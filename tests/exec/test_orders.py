@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from rotator.cli.exec import exec as command
 from rotator.cli.options import Options
 from rotator.errors import ConfigError, RotatorError, StoreCorrupt, UsageError
-from rotator.exec.document import check_follows, parse, render
+from rotator.exec.document import check_follows, forms, parse, render
 from rotator.exec.orders import Orders, Ready
 from tests.exec.bench import Bench
 
@@ -133,3 +133,12 @@ def test_documents(bench: Bench) -> None:
 def assert_says_nothing(error: RotatorError, secret: str) -> None:
     """No part of a key is in an error."""
     assert secret not in repr(error) + str(error)
+
+
+def test_help_lists_every_form() -> None:
+    """Of `--env`, those of HMAC keys too; and the options for which one screen has no line."""
+    words = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    for form in {*forms(symmetric=True), *forms(symmetric=False)}:
+        assert form.removeprefix("secret") in words
+    assert "--replace" in words
+    assert "--if-not-ready" in words
