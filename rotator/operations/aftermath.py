@@ -108,6 +108,19 @@ class Signer:
     why_not: str
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One signer check: which revoked keys its signer was seen to sign with since, and when it was seen.
+
+    Attributes:
+        seen_at: None when it gave no token since the revocation.
+    """
+
+    check: str
+    revoked: tuple[str, ...]
+    seen_at: datetime | None
+
+
 def broken(about: Revocation, known: Known | None = None) -> tuple[Broken, ...]:
     """Return what becomes of each revoked key; without `known`, as it is before the revocation."""
     keys = (about.before.find(kid) for kid in about.kids)
@@ -188,6 +201,22 @@ def signers(about: Revocation, known: Known) -> tuple[Signer, ...]:
         given = held == wanted
         found.append(Signer(place.name, held or (), given, "" if given else why))
     return tuple(found)
+
+
+def checked(about: Revocation, known: Known) -> tuple[Checked, ...]:
+    """Return what each signer check saw since the revocation; what it saw before says nothing of it."""
+    since, found = revoked_at(about, known), []
+    for name, seen in known.observed.signers():
+        lately = seen.answered and seen.at is not None and seen.at >= since
+        # Once its material is destroyed, a revoked key is a stranger to the ring.
+        kids = [kid for kid in (*seen.kids, *seen.strangers) if is_revoked(kid, about, known)]
+        found.append(Checked(name, tuple(kids) if lately else (), seen.at if lately else None))
+    return tuple(found)
+
+
+def is_revoked(kid: str, about: Revocation, known: Known) -> bool:
+    """True for a kid that was revoked; where the ring before was not trusted, for any that the new one lacks."""
+    return kid in about.kids or (not about.trusted and known.ring.find(kid) is None)
 
 
 def kids_at(known: Known, name: str) -> tuple[str, ...] | None:

@@ -27,7 +27,7 @@ from rotator.operations.done import (
     need,
 )
 from rotator.reconcile.gather import judge_clock, look_around, observe
-from rotator.reconcile.site import Site
+from rotator.reconcile.site import Outcome, Site
 from rotator.reconcile.steps import begin_creation, self_test
 from rotator.reconcile.view import View, update
 from rotator.ring import ENDED, Key, KeyRing, Phase
@@ -70,7 +70,7 @@ def _revoke_once(site: Site, kids: Sequence[str], why: str, *, dry_run: bool) ->
         chosen = next((key.kid for key in _candidates(view, kids) if _good(view, key)), None)
         chosen = chosen or _new_key(view)
     _revoke_now(view, kids, why, chosen)
-    return Done(said, carry_on(view), about)
+    return Done(said, _carried_out(view), about)
 
 
 def emergency(site: Site, why: str, *, dry_run: bool = False) -> Done:
@@ -95,7 +95,14 @@ def _emergency_once(site: Site, why: str, *, dry_run: bool) -> Done:
     except RotatorError:
         _take_back(view, new)
         raise
-    return Done(said, carry_on(view), about)
+    return Done(said, _carried_out(view), about)
+
+
+def _carried_out(view: View) -> Outcome:
+    """Write what follows. Signers are asked anew after that: what they said before is no word on the revoked keys."""
+    outcome = carry_on(view)
+    view.site.memory.asked.clear()
+    return outcome
 
 
 def _about(view: View, kids: Sequence[str], why: str) -> Revocation:

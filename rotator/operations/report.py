@@ -11,6 +11,7 @@ from rotator.operations.aftermath import (
     Known,
     Revocation,
     broken,
+    checked,
     fresh_key_at,
     revoked_at,
     signers,
@@ -56,6 +57,14 @@ def report_of(about: Revocation, known: Known) -> dict[str, Any]:
                 "follows_within_seconds": _seconds(about.policy.signer_lag) if item.given else None,
             }
             for item in signers(about, known)
+        ],
+        "signer_checks": [
+            {
+                "target": item.check,
+                "revoked": list(item.revoked),
+                "seen_at": None if item.seen_at is None else moment(item.seen_at),
+            }
+            for item in checked(about, known)
         ],
         "trust": [_trust_view(item, known) for item in trusts(about, known)],
     }
@@ -121,6 +130,8 @@ def in_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {signs['kid']} ({was}) signs now"
     for item in report["signers"]:
         yield f"    {_signer(item)}"
+    for item in report["signer_checks"]:
+        yield f"    {_signer_check(item)}"
     if report["fresh_key_at"]:
         yield (
             f"  a key that no cache knows is to sign at {report['fresh_key_at']}: verifiers that fetch only "
@@ -148,6 +159,17 @@ def _signer(item: Mapping[str, Any]) -> str:
     return (
         f"{item['target']} was not given it ({item['why_not']}): until it is, tokens of its signers "
         "do not verify"
+    )
+
+
+def _signer_check(item: Mapping[str, Any]) -> str:
+    if item["seen_at"] is None:
+        return f"{item['target']} has given no token since: `rotator status --live` asks it again"
+    if not item["revoked"]:
+        return f"{item['target']} was seen at {item['seen_at']} not to sign with a revoked key"
+    return (
+        f"{item['target']} still signs with {', '.join(item['revoked'])}, seen at {item['seen_at']}: "
+        "these tokens do not verify; restart that signer if it goes on"
     )
 
 

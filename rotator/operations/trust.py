@@ -9,7 +9,7 @@ from typing import Final
 
 from rotator.objects import Purged
 from rotator.observed import DocumentKind, Sighting
-from rotator.operations.aftermath import Known, Place, Revocation, kids_at
+from rotator.operations.aftermath import Known, Place, Revocation, is_revoked, kids_at
 from rotator.policy import RotationPolicy
 from rotator.profiles import FOREVER, find_profile
 
@@ -59,7 +59,7 @@ def _places(about: Revocation, known: Known) -> Iterator[Trust]:
         if place.kind is DocumentKind.SIGNING:
             continue
         held = kids_at(known, place.name)
-        carries = None if held is None else tuple(k for k in held if _is_revoked(k, about, known))
+        carries = None if held is None else tuple(k for k in held if is_revoked(k, about, known))
         seen = known.observed.sightings.get(place.name)
         terms = (*_on_the_way(about.policy, seen), ("verifier_cache", about.policy.verifier_cache))
         longest: timedelta | None = sum((value for _, value in terms), timedelta())
@@ -88,11 +88,6 @@ def _elsewhere(about: Revocation) -> Iterator[Trust]:
     terms = (*terms, ("verifier_cache", policy.verifier_cache))
     longest = sum((value for _, value in terms), timedelta())
     yield Trust("rotator's own server", "server", None, longest, terms, _SERVER, _PURGE_PATH)
-
-
-def _is_revoked(kid: str, about: Revocation, known: Known) -> bool:
-    """True for a kid that was revoked; where the ring before was not trusted, for any that the new one lacks."""
-    return kid in about.kids or (not about.trusted and known.ring.find(kid) is None)
 
 
 def _way(place: Place, told: Purged | None) -> str:

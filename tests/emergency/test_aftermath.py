@@ -350,3 +350,30 @@ def test_where_the_ring_was_not_trusted_any_kid_that_it_lacks_counts_as_revoked(
     lost = about(KeyRing("web"), trusted=False)
     assert trust(lost, known(seen=seen), JWKS.name).carries == ("ghost",)
     assert trust(about(), known(seen=seen), JWKS.name).carries == ()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_signer_that_still_signs_with_a_revoked_key_is_named(trusted: bool) -> None:
+    """By its check, from a token given since; what one said before, or that says nothing, is no proof."""
+    after = known()
+    late = replace(sight(DocumentKind.SIGNING), at=NOW + MINUTE)
+    looks = {
+        "signer:stays": replace(late, strangers=("bad",)),
+        "signer:follows": replace(late, kids=("next",)),
+        "signer:early": replace(late, strangers=("bad",), at=NOW - MINUTE),
+        "signer:silent": replace(late, answered=False),
+    }
+    ring = RING if trusted else KeyRing("web")
+    revocation = about(ring, "bad" if trusted else "unknown", trusted=trusted)
+    told = report_of(revocation, replace(after, observed=Observed(watched=looks)))
+    hold_against_schema({"format": "rotator.revocation/1", "key_sets": [told]})
+    assert [(item["revoked"], bool(item["seen_at"])) for item in told["signer_checks"]] == [
+        (["bad"], True),
+        ([], True),
+        ([], False),
+        ([], False),
+    ]
+    words = "\n".join(in_lines(told))
+    assert "signer:stays still signs with bad, seen at 2030-05-01T12:01:00Z" in words
+    assert "signer:follows was seen at 2030-05-01T12:01:00Z not to sign with a revoked" in words
+    assert words.count("has given no token since") == 2

@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.cli.bench import Bench
+from tests.cli.bench import Bench, hold_against_schema
 from tests.cli.forge import Forge
 from tests.signers.running import issuing
 from tests.unit.test_probes import answering, reply, serving
@@ -28,8 +28,6 @@ def forge() -> Iterator[Forge]:
 
 def shown(forge: Forge, bench: Bench, *words: str) -> dict[str, Any]:
     """Return what `status --json` says of the key set, held against its schema."""
-    from tests.cli.bench import hold_against_schema
-
     answer = forge.run(bench, "status", *words, "--json").json
     hold_against_schema(answer)
     found: dict[str, Any] = answer["key_sets"][0]
@@ -135,6 +133,11 @@ def test_an_issuer_that_keeps_the_old_key(tmp_path: Path, forge: Forge, hold: bo
             assert found["level"] == (("fault" if hold else "advice") if late else "ok")
             assert ("drift, it signs with" in found["text"]) is late
             assert old in found["text"]
+        # It goes on with the old key after that was revoked, too.
+        ran = forge.run(bench, "revoke", "--reason=leaked", "--json", "--", old, travel=when)
+        hold_against_schema(ran.json)
+        (told,) = ran.json["key_sets"][0]["report"]["signer_checks"]
+        assert (told["target"], told["revoked"]) == (f"signer:{issuer.url}", [old])
     for words in (("status", "--live"), ("check",)):  # and the issuer is gone
         ran = forge.run(bench, *words, travel=when)
         assert "does not answer" in ran.words
