@@ -237,7 +237,8 @@ key_sets:
 """
     )
     text = rotator(tmp_path, "config", "show").stdout
-    assert max(map(len, text.splitlines())) < 150
+    # The column of values is as wide as the longest, which is a path of this test.
+    assert max(map(len, text.splitlines())) < 100 + len(str(tmp_path))
     run = rotator(tmp_path, "config", "show", "--json")
     values = {item["path"]: item for item in json.loads(run.stdout)["values"]}
     publish, deliver = "key_sets.web.publish[0]", "key_sets.web.deliver[0]"
