@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import botocore
@@ -44,6 +45,12 @@ def test_the_services_that_the_sdk_logs_in_with_stay() -> None:
 def test_no_address_is_written_down(word: str) -> None:
     """Packages come from wherever the builder's own pip takes them; hashes say what they must be."""
     assert word not in DOCKERFILE
+
+
+def test_the_label_has_the_version() -> None:
+    """Of the program that is in it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert re.findall(r"^ARG VERSION=(\S+)", DOCKERFILE, re.MULTILINE) == [project["version"]]
 
 
 def test_both_stages_are_of_one_base() -> None:

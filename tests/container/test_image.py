@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -20,19 +22,9 @@ from tests.container.images import ROOT, USER, Image
 from tests.container.sandbox import Volume, need_namespaces
 from tests.servers import free_port, running
 
-CONFIGURATION = """\
-version: 1
-stores:
-  keys: {{backend: file, path: /var/lib/rotator/keys}}
-admin: {{listen: "127.0.0.1:{port}"}}
-key_sets:
-  web:
-    algorithm: ES256
-    store: keys
-    policy: {{token_ttl: 15m, signer_lag: 5m}}
-    deliver: [{{to: files, path: /srv/signing/web}}]
-    publish: [{{to: file, path: /srv/jwks/web.json}}]
-"""
+PAGE = (ROOT / "docs" / "running" / "container.md").read_text(encoding="utf-8")
+(CONFIGURATION,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+FILE_STORE = "{backend: file, path: /var/lib/rotator/keys}"
 MOST_WITH_EVERY_BACKEND, MOST_WITH_ONE = 150, 60
 """MiB that may be added to the base."""
 
@@ -40,8 +32,14 @@ MOST_WITH_EVERY_BACKEND, MOST_WITH_ONE = 150, 60
 class Place:
     """A configuration and volumes for one container."""
 
-    def __init__(self, image: Image, scratch: Path, configuration: str) -> None:
+    def __init__(self, image: Image, scratch: Path, configuration: str = CONFIGURATION) -> None:
         self.image = image
+        self.server = f"127.0.0.1:{free_port()}"
+        # The page's ports are the container's own; here all share this machine's.
+        self.environ = {
+            "ROTATOR__ADMIN__LISTEN": f"127.0.0.1:{free_port()}",
+            "ROTATOR__SERVER__LISTEN": self.server,
+        }
         self.config = scratch / "rotator.yaml"
         self.config.write_text(configuration)
         self.config.chmod(0o644)
@@ -65,7 +63,7 @@ class Place:
         self, *words: str, expect: int = 0, environ: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run the image's command with other words."""
-        box = self.image.sandbox(*self.volumes(), environ=environ)
+        box = self.image.sandbox(*self.volumes(), environ=self.environ | (environ or {}))
         done = box.run(*self.image.rotator(*words))
         assert done.returncode == expect, f"{words}\n{done.stdout}\n{done.stderr}"
         return done
@@ -83,15 +81,9 @@ def _no_shell(image: Image, aws_image: Image) -> None:
 
 
 @pytest.fixture
-def port() -> int:
-    """Where the admin listener of this test is."""
-    return free_port()
-
-
-@pytest.fixture
-def place(image: Image, tmp_path: Path, port: int) -> Place:
-    """A file store in a volume."""
-    return Place(image, tmp_path, CONFIGURATION.format(port=port))
+def place(image: Image, tmp_path: Path) -> Place:
+    """The page's configuration, and new volumes."""
+    return Place(image, tmp_path)
 
 
 def shown(text: str) -> None:
@@ -201,15 +193,17 @@ def test_the_daemon_and_its_health_check(place: Place, tmp_path: Path) -> None:
     """The image's own words: unhealthy before, healthy while it runs, 143 on the signal to stop, unhealthy again."""
     said = place.image.config
     check = said["Healthcheck"]["Test"][1:]
-    box = place.image.sandbox(*place.volumes())
+    box = place.image.sandbox(*place.volumes(), environ=place.environ)
     assert box.run(*check).returncode == 1
     daemon = box.start(*said["Entrypoint"], *said["Cmd"], log=tmp_path / "log")
     try:
         until = time.monotonic() + 60
-        while box.run(*check).returncode:
+        while box.run(*check).returncode or not (place.jwks / "web.json").exists():
             assert daemon.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < until, (tmp_path / "log").read_text()
             threading.Event().wait(0.2)
+        with urllib.request.urlopen(f"http://{place.server}/.well-known/jwks.json") as answer:
+            assert json.load(answer) == json.loads((place.jwks / "web.json").read_text())
         assert Path(f"/proc/{daemon.pid}").stat().st_uid == USER[0]
         daemon.send_signal(getattr(signal, said["StopSignal"]))
         assert daemon.wait(60) == 143, (tmp_path / "log").read_text()
@@ -225,13 +219,7 @@ def test_aws(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     built: Image = request.getfixturevalue(name)
     server = running("aws")
     settings = json.dumps({"backend": "aws", **server.settings(f"container-{name}")})
-    place = Place(
-        built,
-        tmp_path,
-        CONFIGURATION.format(port=free_port()).replace(
-            "{backend: file, path: /var/lib/rotator/keys}", settings
-        ),
-    )
+    place = Place(built, tmp_path, CONFIGURATION.replace(FILE_STORE, settings))
     environ = {key: text for key, text in server.environ.items() if not key.endswith("_FILE")}
     place.rotator("check", environ=environ)
     place.rotator("rotate", environ=environ)
@@ -247,8 +235,8 @@ def test_aws(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
 
 def test_a_backend_that_is_not_in_it(aws_image: Image, tmp_path: Path) -> None:
     """Says so, before anything else."""
-    configuration = CONFIGURATION.format(port=free_port()).replace(
-        "{backend: file, path: /var/lib/rotator/keys}",
+    configuration = CONFIGURATION.replace(
+        FILE_STORE,
         "{backend: vault, address: 'http://127.0.0.1:1', auth: {method: token, token_env: T}}",
     )
     done = Place(aws_image, tmp_path, configuration).rotator(
