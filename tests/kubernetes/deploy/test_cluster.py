@@ -433,13 +433,24 @@ def test_exit_codes_are_those_of_the_pod_failure_policy(home: Space, tmp_path: P
     ring.write_bytes(b"{")
     assert codes(good, job) == (65, "FailJob")
     ring.write_bytes(saved)
+    # Nothing is mounted where the configuration should be.
+    unmounted = {**good.environ, "ROTATOR_CONFIG": str(good.root / "none.yaml")}
+    assert codes(Container(good.args, unmounted, good.root), job) == (78, "FailJob")
+    # Started twice, and nothing of it lost.
+    twice = [subprocess.Popen(good.args, env=good.environ, stderr=subprocess.DEVNULL) for _ in "12"]
+    assert [one.wait(60) for one in twice] == [0, 0]
+    # The Secret is not there any more; nobody but who installs may make it.
+    assert home.api.request("DELETE", f"{base}/secrets/web-signing")[0] == 200
+    missing = good.run()
+    assert missing.returncode == 77
+    assert "create" in missing.stderr
+    assert "web-signing" in missing.stderr
     status, _ = home.api.request(
         "DELETE",
         f"/apis/rbac.authorization.k8s.io/v1/namespaces/{home.name}/rolebindings/rot-rotator",
     )
     assert status == 200
     assert codes(good, job) == (77, "FailJob")
-    assert home.api.request("GET", f"{base}/secrets/web-signing")[0] == 200
     # What says nothing of rotator: another pod is tried.
     assert [judged(code, job) for code in (1, 137, 143)] == ["Count"] * 3
 

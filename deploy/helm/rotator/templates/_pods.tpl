@@ -1,11 +1,14 @@
 {{/* Pods. All of them pass the restricted Pod Security Standard. */}}
 
+{{/* Of: root. */}}
 {{- define "rotator.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- if .root.Values.runAsUser }}
+runAsUser: {{ .root.Values.runAsUser }}
+runAsGroup: {{ .root.Values.runAsUser }}
+fsGroup: {{ .root.Values.runAsUser }}
 fsGroupChangePolicy: OnRootMismatch
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}
