@@ -54,9 +54,8 @@ _QUESTIONS = {
 @click.option(
     "--path",
     type=click.Path(path_type=Path),
-    default=Path("rotator.yaml"),
-    show_default=True,
-    help="The file to write.",
+    default=None,
+    help="The file to write; else --config, or rotator.yaml.",
 )
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
 @click.pass_context
@@ -68,7 +67,7 @@ def init(
     algorithm: str,
     key_set: str,
     backend: str,
-    path: Path,
+    path: Path | None,
     force: bool,
 ) -> None:
     """Write a commented configuration, and make its directories.
@@ -77,6 +76,7 @@ def init(
     """
     from rotator.settings.template import Answers, directories, render
 
+    path = path or context.obj["config"] or Path("rotator.yaml")
     _check_place(path, key_set, force=force)
     _somebody_answers({"token_ttl": token_ttl, "signer_lag": signer_lag})
     # An absolute path in the configuration when it lives below /etc: state does not belong there.

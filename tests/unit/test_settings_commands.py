@@ -125,6 +125,15 @@ def test_init_elsewhere(tmp_path: Path) -> None:
     assert (tmp_path / "a" / ".rotator" / "verification").is_dir()
 
 
+def test_init_writes_what_config_names(tmp_path: Path) -> None:
+    run = rotator(tmp_path, "--config", "a.yaml", "init", *GIVEN)
+    assert run.returncode == 0, run.stderr
+    assert "rotator check --config a.yaml" in run.stdout
+    assert sorted(path.name for path in tmp_path.glob("*.yaml")) == ["a.yaml"]
+    assert rotator(tmp_path, "init", *GIVEN, "-c", "a.yaml", "--path", "b.yaml").returncode == 0
+    assert (tmp_path / "b.yaml").is_file()
+
+
 def test_init_asks_on_a_terminal(tmp_path: Path) -> None:
     """The two questions, asked again after an answer that is none."""
     controller, terminal = pty.openpty()
