@@ -155,6 +155,15 @@ CONTRADICTIONS: Final[list[tuple[dict[str, Any], str]]] = [
         {"config": {"key_sets": {"web": {"publish": None}}}},
         "publishes to no ConfigMap of namespace login",
     ),
+    (
+        {
+            "config": None,
+            "existingConfig": {"configMap": "a"},
+            "keySets": [{"name": "web", "secrets": ["web-signing"]}],
+        },
+        "names the ConfigMap that the edge should serve",
+    ),
+    ({"edge": {"host": "::"}}, "'/edge/host'"),
     ({"fullnameOverride": "web-jwks"}, "has the name of the chart's own"),
 ]
 

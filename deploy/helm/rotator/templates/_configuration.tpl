@@ -93,6 +93,9 @@ configMap:
     {{- $found = append $found (dict "name" .name "configMap" .configMap "key" (default "jwks.json" .configMapKey)) -}}
   {{- end -}}
 {{- end -}}
+{{- if and .Values.keySets (not $found) -}}
+  {{- fail "edge.enabled: no key set of keySets names the ConfigMap that the edge should serve: add `configMap: NAME` to it, or set edge.enabled to false" -}}
+{{- end -}}
 {{- $found | toJson -}}
 {{- end -}}
 
