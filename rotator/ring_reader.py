@@ -68,11 +68,11 @@ class _Reader:
         self._key_set = key_set
         self._place = f" ({place})" if place else ""
 
-    def fail(self, path: str, what: str) -> NoReturn:
+    def fail(self, path: str, what: str, *, first: str = "") -> NoReturn:
         raise StoreCorrupt(
             f"the ring of key set {self._key_set}{self._place} cannot be trusted: "
             f"{path or 'document'}: {what}",
-            hint="nothing was changed; restore a backup with `rotator recover "
+            hint=f"nothing was changed; {first}restore a backup with `rotator recover "
             f"{self._key_set} --ring FILE`, or, if the store leaked, `rotator rotate --emergency`",
         )
 
@@ -93,7 +93,9 @@ class _Reader:
             self.fail("format", f"is not {FORMAT!r}")
         if data.get("version") != VERSION:
             self.fail(
-                "version", f"is {data.get('version')!r}; this program reads version {VERSION}"
+                "version",
+                f"is {data.get('version')!r}; this program reads version {VERSION}",
+                first="if a newer rotator wrote it, start that one again; else ",
             )
         if data.get("key_set") != self._key_set:
             self.fail("key_set", f"it is the ring of key set {data.get('key_set')!r}")

@@ -368,3 +368,12 @@ def test_a_ring_put_back_gives_its_lines_other_ids() -> None:
     assert one.history[1].id != other.history[1].id
     assert one.history == ring.noting(Entry(NOW, "order.release")).history
     assert line_id("07.0") == line_id(7) == line_id(None) == ""
+
+
+def test_a_ring_of_a_newer_program_sends_nobody_to_an_emergency() -> None:
+    """What lies there may be well; the way out that comes first destroys nothing."""
+    document = json.dumps(json.loads(write_ring(sample())) | {"version": 2}).encode()
+    with pytest.raises(StoreCorrupt) as caught:
+        read_ring(document, key_set="orders")
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("nothing was changed; if a newer rotator wrote it, start")
