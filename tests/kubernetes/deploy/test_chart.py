@@ -163,6 +163,10 @@ CONTRADICTIONS: Final[list[tuple[dict[str, Any], str]]] = [
         },
         "names the ConfigMap that the edge should serve",
     ),
+    (
+        {"mode": "cronjob", "cronjob": {"schedule": "*/15 * * * *"}},
+        "`*/15 * * * *` is rarer than `resync` (5m)",
+    ),
     ({"edge": {"host": "::"}}, "'/edge/host'"),
     ({"fullnameOverride": "web-jwks"}, "has the name of the chart's own"),
 ]

@@ -128,4 +128,8 @@ configMap:
 {{- if not (include "rotator.keySets" . | fromJsonArray) -}}
   {{- fail "config has no `key_sets`: there is nothing to rotate" -}}
 {{- end -}}
+{{- $said := printf "%s %s" (toJson .Values.config) (toJson .Values.extraEnv) | lower -}}
+{{- if and (eq .Values.mode "cronjob") .Values.config (regexMatch "^(\\*/([6-9]|[1-9][0-9])|[0-9]+) " .Values.cronjob.schedule) (not (contains "resync" $said)) -}}
+  {{- fail (printf "cronjob.schedule `%s` is rarer than `resync` (5m), with which the timing contract counts: raise both, with config.defaults.policy.resync (such as 15m for `*/15 * * * *`)" .Values.cronjob.schedule) -}}
+{{- end -}}
 {{- end -}}
