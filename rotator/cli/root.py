@@ -104,8 +104,20 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}
 )
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Rotate JWT signing keys so that no verifier ever notices."""
+    # `exec` sees to itself: the program that it runs keeps the limits that it was given.
+    if ctx.invoked_subcommand != "exec":
+        _no_core_dumps()
+
+
+def _no_core_dumps() -> None:
+    """Keep the memory of a process that may hold keys out of files (DESIGN §6); its children inherit it."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _version(context: click.Context, _parameter: click.Parameter, asked: Any) -> None:

@@ -67,7 +67,6 @@ def run_daemon(
     """
     waker, notifier = waker or Waker(), notifier or Notifier()
     emit, watch = assembly.emit, Watch(assembly.settings)
-    _no_core_dumps()
     with waker.on_signals():
         edge = Edge(assembly.settings, waker, emit)
         try:
@@ -137,14 +136,6 @@ def _say_started(settings: Settings, url: str | None, emit: Emit, notifier: Noti
     count = len(settings.key_sets)
     voice.started(emit, count, _addresses(settings, url)[:_SHOWN], str(settings.source))
     notifier.ready(voice.counted(count))
-
-
-def _no_core_dumps() -> None:
-    """Keep the memory of a process that holds keys out of files (DESIGN §6); its child inherits it."""
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _drain(daemon: Daemon, waker: Waker, seconds: float) -> None:
