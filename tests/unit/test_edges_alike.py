@@ -206,8 +206,13 @@ def test_two_documents_of_one_second_and_one_length_are_told_apart(edge: Edge) -
     etags = set()
     for number in range(5):
         edge.publish(seen.revision + 1 + number, "abcde"[number])
-        status, headers, body = edge.ask()
-        assert (status, body) == (200, jwks("abcde"[number]))
+        wanted = (200, jwks("abcde"[number]))
+        # The built-in edge looks at a file once in a millisecond, and may have just looked.
+        for _ in range(100):
+            status, headers, body = edge.ask()
+            if (status, body) == wanted:
+                break
+        assert (status, body) == wanted
         etags.add(headers["etag"])
     assert len(etags) == 5
 
