@@ -175,14 +175,16 @@ def until(bench: Bench, word: str, *words: str, **env: str) -> tuple[int, str]:
         start_new_session=True,
     )
     os.close(child)
-    shown = b""
+    shown, interrupted = b"", not words
     with process:
         while select.select([parent], [], [], BOUND)[0]:
             try:
                 shown += os.read(parent, 4096)
             except OSError:  # EIO: the other side is closed
                 break
-            if words and shown.count(word.encode()) >= 2:
+            # Once: a second Ctrl-C ends a program that is ending already, wherever it is.
+            if not interrupted and shown.count(word.encode()) >= 2:
+                interrupted = True
                 process.send_signal(2)
         os.close(parent)
         return process.wait(BOUND), shown.decode()
