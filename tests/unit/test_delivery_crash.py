@@ -68,7 +68,8 @@ def put(target: FilesDelivery, revision: int) -> None:
 def read_as_signer(out: Path) -> int | None:
     """Return the revision of what a signer reads, None when there is nothing; anything between fails."""
     body = None
-    for _ in range(5):  # as docs/deliveries.md has it: a switch may fall between two steps of one open
+    # As docs/deliveries.md has it: a switch may fall between two steps of one open.
+    for _ in range(5):
         with contextlib.suppress(FileNotFoundError):
             body = (out / "signing.json").read_bytes()
             break
