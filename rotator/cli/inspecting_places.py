@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
 from rotator.assemble import Assembly
 from rotator.cli.exercising import Trial
@@ -20,25 +21,23 @@ from rotator.stores import ServerTime
 
 def inspect_store(assembly: Assembly, name: str, key_sets: Collection[str]) -> Iterator[Finding]:
     """Open a store and let it say what it may do for these key sets, and what it advises."""
-    try:
-        store = assembly.store(name)
-        if not isinstance(store, Inspectable):
-            yield Finding("ok", "opened; its backend has no inspection")
-            return
-        report = store.inspect(scopes_of(assembly.settings, name, key_sets))
-    except RotatorError as error:
-        yield fault(error)
-        return
-    yield from report.findings
-    yield from _clock(assembly, f"the store {name}", report.server_time)
+    scopes = scopes_of(assembly.settings, name, key_sets)
+    yield from _inspected(assembly, f"the store {name}", partial(assembly.store, name), scopes)
 
 
 def inspect_bucket(
     assembly: Assembly, bucket: ObjectSettings, scopes: Sequence[Scope]
 ) -> Iterator[Finding]:
     """Open a bucket and let it say what it may do with the objects of these key sets, and what it advises."""
+    what = f"the bucket {bucket.bucket}"
+    yield from _inspected(assembly, what, partial(assembly.bucket, bucket), scopes)
+
+
+def _inspected(
+    assembly: Assembly, what: str, open_it: Callable[[], object], scopes: Sequence[Scope]
+) -> Iterator[Finding]:
     try:
-        opened = assembly.bucket(bucket)
+        opened = open_it()
         if not isinstance(opened, Inspectable):
             yield Finding("ok", "opened; its backend has no inspection")
             return
@@ -47,7 +46,7 @@ def inspect_bucket(
         yield fault(error)
         return
     yield from report.findings
-    yield from _clock(assembly, f"the bucket {bucket.bucket}", report.server_time)
+    yield from _clock(assembly, what, report.server_time)
 
 
 def inspect_cluster(

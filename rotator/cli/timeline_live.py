@@ -83,7 +83,7 @@ class _Frame(StringIO):
         self._encoding = screen.encoding
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # a plain attribute in the stubs; read-only here
         return self._encoding
 
     def isatty(self) -> bool:

@@ -15,6 +15,7 @@ import httpx2  # noqa: TID253  # see above
 from lightkube import Client, KubeConfig  # noqa: TID253
 from lightkube.config.client_adapter import verify_cluster  # noqa: TID253
 from lightkube.config.kubeconfig import SingleConfig  # noqa: TC002, TID253
+from lightkube.config.models import User  # noqa: TC002, TID253
 
 from rotator.errors import ConfigError
 from rotator.kubernetes.settings import ClusterSettings
@@ -36,12 +37,12 @@ class Transport(httpx2.BaseTransport):
     """The SDK's own transport, whose last `Date` each thread can read after its request.
 
     Args:
-        config: the server, its CA, and a client certificate where the identity is one.
+        config: the server and its CA.
+        user: a client certificate where the identity is one.
     """
 
-    def __init__(self, config: SingleConfig) -> None:
-        user = config.user
-        context = verify_cluster(config.cluster, user, config.abs_file)  # type: ignore[arg-type]  # takes None where there is no client certificate, says not so
+    def __init__(self, config: SingleConfig, user: User) -> None:
+        context = verify_cluster(config.cluster, user, config.abs_file)
         self._inner = httpx2.HTTPTransport(verify=context, retries=0)
         self._heard = threading.local()
 
@@ -85,7 +86,7 @@ def _opened(settings: ClusterSettings) -> tuple[SingleConfig, Transport]:
         found = KubeConfig.from_env() if given is None else KubeConfig.from_file(given)
         config = found.get(settings.context)
         if config is not None and config.user is not None:
-            return config, Transport(config)
+            return config, Transport(config, config.user)
     except Exception as error:  # noqa: BLE001 - of the SDK, its YAML and its parser; they quote what they read
         raise ConfigError(
             f"{where} cannot be used ({type(error).__name__})",

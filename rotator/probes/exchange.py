@@ -183,15 +183,16 @@ def _exchange(url: Url, connection: socket.socket, deadline: float, request: Req
     from urllib3 import connection as http1
 
     peer, local = str(connection.getpeername()[0]), _is_local(connection)
+    secured: ssl.SSLSocket | None = None
     if url.secure:
         # Wrapped before any byte flows, so that the watchdog holds the socket during the handshake.
         context = _tls_context(int(time.monotonic() // _CONTEXT_LIFE), request.ca_file)
-        connection = context.wrap_socket(
+        connection = secured = context.wrap_socket(
             connection, server_hostname=url.host, do_handshake_on_connect=False
         )
     with contextlib.closing(connection), _watchdog(connection, deadline):
-        if url.secure:
-            connection.do_handshake()  # type: ignore[attr-defined] # wrapped above
+        if secured is not None:
+            secured.do_handshake()
         http = http1.HTTPConnection(url.host, url.port, timeout=_left(deadline))
         http.sock = connection
         sent = time.monotonic()

@@ -17,7 +17,7 @@ from rotator.objects import Object, ObjectStore, Purged
 from rotator.observed import DRIFT
 from rotator.publication.headers import MEDIA_TYPE, cache_control
 from rotator.publication.sidecar import digest_of
-from rotator.publication.whitelist import Refused, checked_jwks
+from rotator.publication.whitelist import revision_to_publish
 from rotator.stores import Document, DocumentKind, Sight, VersionToken
 
 _PREFIX: Final = "rotator-"
@@ -129,13 +129,7 @@ class ObjectPublication:
         return found
 
     def _checked(self, document: Document) -> _Marks:
-        try:
-            revision = _fit(document, self.key_set)
-        except Refused as refused:
-            raise StoreCorrupt(
-                f"a document for {self.name} is not what key set {self.key_set} may publish: {refused}",
-                hint="nothing was written; please report this, with the log and without any key",
-            ) from refused
+        revision = revision_to_publish(document, self.key_set, self.name)
         return _Marks(
             self.key_set,
             revision,
@@ -176,14 +170,6 @@ class _Marks:
             f"{_PREFIX}max-age": str(self.max_age),
             f"{_PREFIX}stale": str(self.stale),
         }
-
-
-def _fit(document: Document, key_set: str) -> int:
-    """Return the revision of a document that may be published at a key set's address."""
-    if document.key_set != key_set or document.revision is None:
-        raise Refused("it is of another key set, or without a revision")
-    checked_jwks(document.body)
-    return document.revision
 
 
 def _marks_of(metadata: Mapping[str, str]) -> _Marks | None:

@@ -8,6 +8,7 @@ the process may stand still, and the answer of any of them may be lost, so each 
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -48,21 +49,21 @@ class Elsewhere(AnyStore):
         self._before: dict[str, Any] = {}
         self._changed: dict[str, datetime] = {}
 
+    @abstractmethod
     def way(self, gate: Gate) -> Way:
         """Return one process's way to this server."""
-        raise NotImplementedError
 
+    @abstractmethod
     def current(self, name: str) -> Value:
         """Return what an object holds by right, None when there is nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def traces(self, name: str) -> Iterator[Value]:
         """Yield everything that could still be got out of an object, old versions and all."""
-        raise NotImplementedError
 
+    @abstractmethod
     def by_hand(self, name: str, value: Value) -> None:
         """Put something in an object's place behind everybody's back; None takes the object away."""
-        raise NotImplementedError
 
     def seen(self, name: str) -> Any:
         """Return an object as a read finds it: a server that lags shows the one before for a while."""
@@ -114,7 +115,7 @@ class Elsewhere(AnyStore):
             self.saved(key_set, before if isinstance(before, bytes) else None, after)
 
 
-class Way:
+class Way(ABC):
     """One process's way to a server: every call passes the gate, before and after its effect.
 
     Attributes:
@@ -178,17 +179,17 @@ class Way:
             number += 1
         return f"{name}-{number}"
 
+    @abstractmethod
     def head(self, name: str) -> tuple[Value, str] | None:
         """Return what an object holds, and its version; None when the server answers "not there"."""
-        raise NotImplementedError
 
+    @abstractmethod
     def replace(self, name: str, value: Value, replacing: str | None, nonce: str) -> str:
         """Write an object if it is still `replacing`, and return its new version. Raises Conflict."""
-        raise NotImplementedError
 
+    @abstractmethod
     def erase(self, name: str, kid: str) -> None:
         """Destroy what an object holds, if it is this kid's."""
-        raise NotImplementedError
 
     def nonce(self) -> str:
         """Return what no other write of anybody has."""

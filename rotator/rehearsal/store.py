@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -31,7 +32,7 @@ class AnyShelf(Protocol):
         ...
 
 
-class AnyStore:
+class AnyStore(ABC):
     """A secrets manager of any kind; `login` gives each process its own way in.
 
     Attributes:
@@ -56,21 +57,21 @@ class AnyStore:
         self.numbered = False
         self.saved: Callable[[str, bytes | None, bytes], None] = lambda _name, _old, _new: None
 
+    @abstractmethod
     def login(self, gate: Gate) -> Store:
         """Return the store as one process sees it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shelf(self, key_set: str) -> AnyShelf:
         """Return what lies there of one key set."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put_back(self, key_set: str, ring: bytes | None) -> None:
         """Restore an older ring behind everybody's back, as a restored backup would."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remains(self, key_set: str) -> set[tuple[str, str]]:
         """Return the locator and the kid of all material that could still be got out of it."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True)
