@@ -151,6 +151,8 @@ def starts_again_without_its_store(stage: Stage, name: str) -> None:
     assert replica.roll(), replica.tail()
     assert replica.wait_for("key_set.failing"), replica.tail()
     assert {key["kid"] for key in stage.published(name)} >= {active(stage, name)}
+    # Nobody hands that address over: the new process tries it again until the old one has ended.
+    assert replica.wait_for("admin.started"), replica.tail()
     status, text = get(stage.admin["a"], "/readyz")
     assert (status, json.loads(text)["failing"]) == (200, 1)
     shown = command(replica, "status", name)
