@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from rotator.atomic import locked, read_regular, translating
-from rotator.delivery.payload import FORMATS, MAIN, Origin, members, origin, parts
+from rotator.delivery.payload import FORMATS, MAIN, Origin, origin, parts
 from rotator.delivery.record import RECORD, Record, digest
 from rotator.delivery.tree import LOCK, Tree, directory_mode
+from rotator.documents import read_json
 from rotator.errors import Conflict, StoreCorrupt, StoreDenied, StoreUnavailable
 from rotator.stores import Document, DocumentKind, Sight, VersionToken
 
@@ -175,7 +176,7 @@ class FilesDelivery:
     def _see_live(self, live: Path, *, alone: bool) -> Sight | None:
         body = _read_if_regular(live / self._main)
         record = Record.parse(_read_if_regular(live / RECORD))
-        found = record.origin if record else origin(members(body), FORMATS[self._kind])
+        found = record.origin if record else origin(read_json(body), FORMATS[self._kind])
         if found is None or (record and self._main not in record.files):
             return None
         drift = self._drift(live, record)
@@ -233,7 +234,7 @@ class FilesDelivery:
             return Sight(None)
         main = (live or self._tree.path) / self._main
         body = b"" if main.is_symlink() else _read_if_regular(main)
-        found = origin(members(body), FORMATS[self._kind])
+        found = origin(read_json(body), FORMATS[self._kind])
         if found and found.key_set == self._key_set:  # a copy that lost its links
             return _sight(body, found, [f"{self._main} is not the link into ..data"], [])
         token = VersionToken(digest("\0".join(names).encode() + b"\0\0" + body))
@@ -246,7 +247,7 @@ def _sight(body: bytes, found: Origin, drift: list[str], advice: list[str]) -> S
     notes = []
     if drift:
         notes.append(f"drift: {', '.join(drift)}")
-        changed: dict[str, Any] = {**(members(body) or {}), **found._asdict(), "drift": drift}
+        changed: dict[str, Any] = {**(read_json(body) or {}), **found._asdict(), "drift": drift}
         body = json.dumps(changed).encode()
     if advice:
         notes.append(f"advice: {', '.join(advice)}")

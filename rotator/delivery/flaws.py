@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rotator.algorithms import PRIVATE_MEMBERS
-from rotator.delivery.payload import FORMATS, members, origin
+from rotator.delivery.payload import FORMATS, origin
+from rotator.documents import read_json
 from rotator.publication.whitelist import Refused, checked_jwks
 from rotator.stores import Document, DocumentKind
 
@@ -37,7 +38,7 @@ def flaw(document: Document, kind: DocumentKind) -> str:
         except Refused as refused:
             return str(refused)
         return ""
-    found = members(document.body)
+    found = read_json(document.body)
     if found is None:
         return "it is no JSON object"
     if origin(found, FORMATS[kind]) != (document.key_set, document.revision):

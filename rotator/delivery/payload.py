@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from rotator.documents import SIGNING_FORMAT, VERIFICATION_FORMAT
+from rotator.documents import SIGNING_FORMAT, VERIFICATION_FORMAT, read_json
 from rotator.errors import StoreCorrupt
 from rotator.stores import Document, DocumentKind
 
@@ -37,15 +37,6 @@ class Origin(NamedTuple):
     revision: int
 
 
-def members(body: bytes) -> dict[str, Any] | None:
-    """Return the members of a JSON object, None when the bytes are none."""
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return parsed if isinstance(parsed, dict) else None
-
-
 def origin(parsed: Mapping[str, Any] | None, expected: str) -> Origin | None:
     """Return where a document comes from, None unless it is of the expected format and says so."""
     if parsed is None or parsed.get("format") != expected:
@@ -66,7 +57,7 @@ def parts(document: Document, kind: DocumentKind) -> dict[str, bytes]:
         StoreCorrupt: the body is not such a document, or of another key set or revision than it says
             outside. The message quotes nothing of it.
     """
-    parsed = members(document.body)
+    parsed = read_json(document.body)
     found = origin(parsed, FORMATS[kind])
     if parsed is None or found != (document.key_set, document.revision):
         raise _unfit(document, kind)

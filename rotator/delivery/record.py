@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from rotator.delivery.payload import Origin, members, origin
+from rotator.delivery.payload import Origin, origin
+from rotator.documents import read_json
 
 RECORD: Final = ".rotator.json"
 _FORMAT: Final = "rotator.files/1"
@@ -40,7 +41,7 @@ class Record:
     @classmethod
     def parse(cls, body: bytes) -> Record | None:
         """Return the record that bytes hold, None when they are none of ours."""
-        parsed = members(body)
+        parsed = read_json(body)
         found = origin(parsed, _FORMAT)
         if parsed is None or found is None or not isinstance(parsed.get("files"), dict):
             return None

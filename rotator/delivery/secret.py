@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from rotator.delivery.payload import FORMATS, MAIN, members, origin, parts
+from rotator.delivery.payload import FORMATS, MAIN, origin, parts
+from rotator.documents import read_json
 from rotator.errors import StoreCorrupt
 from rotator.kubernetes.held import Held, Place
 from rotator.kubernetes.marks import Marks, digest_of
@@ -64,7 +65,7 @@ class SecretDelivery:
         if held is None or held.empty:
             return Sight(None, held.server_time if held else None)
         body = held.parts.get(MAIN[self.kind], b"")
-        said = origin(members(body), FORMATS[self.kind])
+        said = origin(read_json(body), FORMATS[self.kind])
         marks = held.marks
         if marks is None:
             if said is None or said.key_set != self._key_set:

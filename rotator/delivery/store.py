@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rotator.delivery.flaws import flaw
-from rotator.delivery.payload import FORMATS, members, origin
-from rotator.documents import document_name
+from rotator.delivery.payload import FORMATS, origin
+from rotator.documents import document_name, read_json
 from rotator.errors import ConfigError, StoreCorrupt
 from rotator.observed import DRIFT
 from rotator.stores import (
@@ -96,7 +96,7 @@ class StoreDocument:
         """Return a document with its key set; one that lost what stands beside it says itself whose it is."""
         if found.key_set is not None:
             return found
-        said = origin(members(found.body), FORMATS[self.kind]) if self.kind in FORMATS else None
+        said = origin(read_json(found.body), FORMATS[self.kind]) if self.kind in FORMATS else None
         if said is None:
             return None
         return replace(found, key_set=said.key_set, revision=said.revision)
