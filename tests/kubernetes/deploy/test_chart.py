@@ -146,7 +146,7 @@ CONTRADICTIONS: Final[list[tuple[dict[str, Any], str]]] = [
     ({"podDisruptionBudget": {"minAvailable": 1}}, "Kubernetes takes one of the two"),
     ({"serviceAccount": {"create": False}}, "the name of your service account"),
     ({"edge": {"ingress": {"enabled": True}}}, "the hosts of the Ingress"),
-    ({"runAsUser": 0}, "'/runAsUser'"),
+    ({"runAsUser": 0}, "'/runAsUser': minimum: got 0, want 1"),
     ({"mode": "daemon"}, "value must be one of 'deployment', 'cronjob'"),
     ({"cronjob": {"startingDeadlineSeconds": 5}}, "minimum"),
     ({"replica": 2}, "additional properties 'replica' not allowed"),
