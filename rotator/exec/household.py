@@ -95,6 +95,10 @@ class Household:
         if linux.now() >= self._kill_at and not self.ended:
             self._kill("it was asked to end and did not")
 
+    def look(self) -> None:
+        """See who ended, told of it or not."""
+        self._reap()
+
     def _pass_on(self, number: signal.Signals) -> None:
         if number in _ENDING:
             self.asked = self.asked or number

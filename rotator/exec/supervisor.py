@@ -168,6 +168,7 @@ class Supervisor:
                 if linux.now() >= until:
                     break
                 self._house.turn(until)
+            self._house.look()  # all may have stood still, in a suspend say: then its end is not known yet
             if wait.over() and not self._house.ended:
                 self._welcome(key)
                 return ""

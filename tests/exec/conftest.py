@@ -22,11 +22,13 @@ def forks() -> Iterator[Forks]:
 
 @pytest.fixture
 def make(tmp_path: Path, forks: Forks) -> Iterator[Callable[..., Bench]]:
-    """Makes the bench of a test, which has no key yet."""
+    """Makes the bench of a test, which has no key yet; each is at a place of its own."""
     made: list[Bench] = []
 
     def bench(**more: Any) -> Bench:
-        made.append(Bench(tmp_path, forks, **more))
+        home = tmp_path / f"bench-{len(made)}"
+        home.mkdir()
+        made.append(Bench(home, forks, **more))
         return made[-1]
 
     yield bench

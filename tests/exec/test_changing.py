@@ -82,7 +82,7 @@ def test_ten_promotions_under_load(bench: Bench, how: str) -> None:
 def test_one_path_shows_each_key(bench: Bench) -> None:
     """With a signal the path stays, shows the new file at once, and goes with the program."""
     shown = bench.home / "shown"
-    script = f"""echo "$ROTATOR_SIGNING_FILE" > path; trap 'cat "$ROTATOR_SIGNING_FILE" > {shown}' USR1
+    script = f"""trap 'cat "$ROTATOR_SIGNING_FILE" > {shown}' USR1; echo "$ROTATOR_SIGNING_FILE" > path
     while :; do tail -f /dev/null & wait $!; kill $! 2>/dev/null; done"""
     running = bench.exec(
         "--file",
@@ -97,7 +97,7 @@ def test_one_path_shows_each_key(bench: Bench) -> None:
         script,
     )
     running.wait_for("exec.ready")
-    path = Path((bench.home / "path").read_text().strip())
+    path = Path(*bench.written("path"))
     assert bench.kid in path.read_text()
     kid = bench.promote()
     running.wait_for("exec.changed")
@@ -118,11 +118,11 @@ def test_a_path_that_is_lost_is_a_restart(bench: Bench) -> None:
     words = ("--on-change", "signal:USR1", "--ready-after", "100ms", "--", "sh", "-c", script)
     running = bench.exec(*words)
     running.wait_for("exec.ready")
-    holder = int((bench.home / "path").read_text().split("/")[2])
+    holder = int(bench.written("path")[0].split("/")[2])
     os.kill(holder, signal.SIGKILL)
     kid = bench.promote()
     assert running.wait_for("exec.changed")["by"] == "restart"
-    first, second = (bench.home / "path").read_text().split()
+    first, second = bench.written("path", 2)
     assert first != second
     assert kid in Path(second).read_text()
 
@@ -132,8 +132,7 @@ def test_the_same_key_is_no_change(bench: Bench) -> None:
     running = bench.exec("--ready-after", "100ms", "--", "sh", "-c", FOREVER)
     running.wait_for("exec.ready")
     before = bench.signing.read_bytes()
-    bench.signing.unlink()
-    bench.signing.write_bytes(before.replace(b'"revision":3', b'"revision":4'))
+    bench.put(before.replace(b'"revision":3', b'"revision":4'))
     assert bench.rotate() in before.decode()
     bench.promote()
     running.wait_for("exec.changed")
@@ -148,12 +147,13 @@ def test_an_hmac_key_in_the_environment(make: Callable[..., Bench]) -> None:
     env = [f"--env={word}" for word in ("KEY=secret-base64", "HEX=secret-hex", "WHICH=kid")]
     running = bench.exec("--file=none", *env, "--ready-after", "50ms", "--", "sh", "-c", script)
     running.wait_for("exec.ready")
+    bench.written("got")  # before the next key: asked to end at once, it might not have come so far
     bench.promote()
     running.wait_for("exec.changed")
     import base64
     import json
 
-    lines = (bench.home / "got").read_text().splitlines()
+    lines = bench.written("got", 2)
     assert len(lines) == 2
     key, in_hex, kid, file = lines[1].split()
     document: dict[str, Any] = json.loads(bench.signing.read_bytes())
