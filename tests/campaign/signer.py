@@ -34,16 +34,26 @@ def main() -> None:
     threading.Thread(target=watch, daemon=True).start()
     document: dict[str, Any] = {}
     key: Any = None
+
+    def read() -> bytes:
+        path: Path = given.document
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:  # switched between two steps of the way there
+            return path.read_bytes()
+
     read_at = float("-inf")
     while not stop.wait(given.pause):
         # Half a second is left for a machine that is busy between this look and the signature.
         if time.monotonic() - read_at > given.lag - 0.5:
             began = time.monotonic()
-            document, read_at = json.loads(given.document.read_bytes()), began
+            document, read_at = json.loads(read()), began
             key = jwt.PyJWK(document["jwk"]).key
         now = int(time.time())  # PyJWT reads whole seconds
         claims = {"iat": now, "exp": now + given.ttl, "sub": "campaign"}
         token = jwt.encode(claims, key, document["alg"], headers={"kid": document["kid"]})
+        if time.monotonic() - read_at > given.lag:
+            continue  # it stood still after its look: what it signed now is nobody's token
         said = {"kid": document["kid"], "exp": claims["exp"], "token": token}
         sys.stdout.write(json.dumps(said) + "\n")
         sys.stdout.flush()

@@ -145,6 +145,10 @@ def test_nothing_is_lost_and_nothing_rejected(tmp_path: Path) -> None:
                 replicas.strike(MOMENTS + LAST_MOMENTS * 4 if late else MOMENTS)
                 replicas.release()
             replicas.release(everyone=True)
+            for daemon in replicas.running:
+                daemon.wait_for("daemon.started")  # before it listens to signals, one would end it
+            until(lambda: all(len(pair.kids) >= 2 for pair in pairs.values()))
+            until(lambda: sum(len(pair.kids) for pair in pairs.values()) >= 5)
             for name in sets:
                 until(lambda name=name: settled(tmp_path, name))  # type: ignore[misc]
             found = {name: pair.finish() for name, pair in pairs.items()}

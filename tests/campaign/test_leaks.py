@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +31,7 @@ from tests.campaign.processes import (
     free_port,
     key_set,
     ring_of,
+    until,
 )
 
 ALGORITHMS = {"rs": "RS256", "ps": "PS384", "es": "ES512", "ed": "EdDSA", "hs": "HS256"}
@@ -90,7 +93,8 @@ def children(pid: int) -> list[int]:
     """The child processes of a process."""
     found = []
     for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += [int(child) for child in tasks.read_text().split()]
+        with contextlib.suppress(OSError):  # that thread has ended
+            found += [int(child) for child in tasks.read_text().split()]
     return found
 
 
@@ -126,21 +130,43 @@ def files(home: Path) -> dict[str, bytes]:
     return found
 
 
-def break_something(home: Path, name: str) -> None:
+def break_something(home: Path, name: str, daemon: Daemon, watch: Watch) -> None:
     """Put another key's material in place of the active one's, and half a document where signers read."""
-    for _ in range(
-        int(BOUND / 0.05)
-    ):  # between a promotion and the next creation there is no other key
-        keys = {key["phase"]: key for key in ring_of(home, name)["keys"]}
-        if "active" in keys and "pending" in keys:
-            break
-        threading.Event().wait(0.05)
+
+    def two_keys() -> bool:
+        # Between a promotion and the next creation there is no other key; and none goes while it stands still.
+        daemon.stand_still()
+        if {"active", "pending"} <= {key["phase"] for key in ring_of(home, name)["keys"]}:
+            return True
+        daemon.send(signal.SIGCONT)
+        return False
+
+    until(two_keys)
+    try:
+        watch.look()
+        break_its_files(home, name)
+    finally:
+        daemon.send(signal.SIGCONT)
+    failing = {"key_set": name}
+    while not daemon.err.wait_for(lambda: daemon.count("target.failing", **failing) > 0, 10):
+        assert daemon.process.poll() is None, daemon.tail()
+        halve(home, name)  # it was about to write the document when it stood still
+
+
+def break_its_files(home: Path, name: str) -> None:
+    """Do it; both keys have their material."""
+    keys = {key["phase"]: key for key in ring_of(home, name)["keys"]}
     active, other = keys["active"], keys["pending"]
     folder = home / "store" / name / "material"
     first = next(p for p in folder.iterdir() if active["kid"].encode() in p.read_bytes())
     second = next(p for p in folder.iterdir() if other["kid"].encode() in p.read_bytes())
     first.write_bytes(second.read_bytes())
     second.write_bytes(second.read_bytes()[:100])
+    halve(home, name)
+
+
+def halve(home: Path, name: str) -> None:
+    """Leave half of what signers read."""
     document = home / "signing" / name / "signing.json"
     whole = document.read_bytes()
     document.resolve().write_bytes(whole[: len(whole) // 2])
@@ -169,8 +195,7 @@ def test_no_byte_of_a_private_key_leaves(tmp_path: Path) -> None:
         places |= run(config, "status", "--json") | run(config, "jwks", "es", "--json")
         places |= run(config, "rotate", "--json") | run(config, "config", "show")
         for name in ("rs", "ed", "hs"):
-            break_something(tmp_path, name)
-            daemon.wait_for("target.failing", key_set=name)
+            break_something(tmp_path, name, daemon, watch)
         places |= run(config, "rotate") | run(config, "status", "--live")
         places |= run(config, "rotate", "ed", "--emergency", "--yes")
         watch.stop()

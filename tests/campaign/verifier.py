@@ -13,6 +13,7 @@ import json
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,24 @@ def main() -> None:
 
 def fetch(source: str) -> list[dict[str, Any]]:
     """Read the keys of a document."""
-    if source.startswith("http://"):
-        with urllib.request.urlopen(source, timeout=10) as answer:
-            body = answer.read()
-    else:
-        body = Path(source).read_bytes()
+    body = get(source) if source.startswith("http://") else Path(source).read_bytes()
     keys: list[dict[str, Any]] = json.loads(body)["keys"]
     return keys
+
+
+def get(url: str) -> bytes:
+    """Read a URL; a cache before busy servers may say for a while that none of them answered in time."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                body: bytes = answer.read()
+                return body
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code not in {502, 504} or time.monotonic() > until:
+                    raise
+        threading.Event().wait(0.1)
 
 
 def check(item: dict[str, Any], keys: list[dict[str, Any]], leeway: float, found: Any) -> None:
@@ -96,6 +108,9 @@ def check(item: dict[str, Any], keys: list[dict[str, Any]], leeway: float, found
     except jwt.ExpiredSignatureError:
         found["late"] += 1  # this machine was too busy to look in time; nobody is to blame
     except jwt.PyJWTError as error:
+        if time.time() > item["exp"] + leeway:
+            found["late"] += 1  # expired by now, so its key may be gone
+            return
         known = [key["kid"] for key in keys]
         found["rejected"].append(
             {"at": time.time(), "exp": item["exp"], "kid": item["kid"], "known": known}
