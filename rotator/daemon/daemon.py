@@ -222,8 +222,8 @@ class Daemon:
             charge.conflicts = charge.changes = 0
             charge.failures += 1
             charge.slow = True
-            voice.failing(self._emit, site, charge.said, error)
             self._note_failure(charge, site, error)
+            voice.failing(self._emit, site, charge.said, error)
             return after_failure(site.policy, self._clock.elapsed(), share, charge.failures)
 
     def _went_well(self, charge: Charge, site: Site, outcome: Outcome) -> None:
@@ -235,18 +235,19 @@ class Daemon:
             not outcome.failures
         ):  # a target that does not keep what it is given shows as a failure
             charge.changes = 0
-        voice.healed(self._emit, site, charge.said)
-        if not outcome.changed:
-            detailed = len(self._charges) <= voice.FLEET
-            voice.waiting(self._emit, site, charge.said, outcome.step, detailed=detailed)
-        elif charge.changes == RESTLESS + 1:
-            voice.restless(self._emit, site, charge.changes)
         with self._charges.lock:
             if site.key_set in self._charges:  # else it left the configuration during this tick
                 store, now = store_in(charge.store), self._clock.now()
                 self.state.put(after_tick(store, outcome, site.policy, now))
                 if self._observer is not None:
                     self._observer.ticked(site, outcome)
+        # Said after it is noted: whoever hears of it finds it at /readyz and /metrics.
+        voice.healed(self._emit, site, charge.said)
+        if not outcome.changed:
+            detailed = len(self._charges) <= voice.FLEET
+            voice.waiting(self._emit, site, charge.said, outcome.step, detailed=detailed)
+        elif charge.changes == RESTLESS + 1:
+            voice.restless(self._emit, site, charge.changes)
 
     def _note_failure(self, charge: Charge, site: Site, error: Exception) -> None:
         with self._charges.lock:

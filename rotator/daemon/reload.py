@@ -221,10 +221,11 @@ class Reloader:
     def _refuse(self, made: _Made, error: Exception) -> None:
         state = self._parts.daemon.state
         reason, hint = voice.reason_of(error)
-        if made.asked or reason != state.reload.error:
-            voice.refused(self._parts.emit, reason, hint)
+        said_before = reason == state.reload.error
         refusals = state.reload.refusals + 1
         state.reload = replace(state.reload, refusals=refusals, error=reason, hint=hint)
+        if made.asked or not said_before:  # whoever hears of it finds it at /readyz
+            voice.refused(self._parts.emit, reason, hint)
         if not isinstance(error, RotatorError) or isinstance(error, ConfigError):
             self._watch.accept(made.mark)  # else it may pass by itself, and is tried again
 
