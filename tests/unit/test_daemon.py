@@ -261,9 +261,10 @@ def test_a_probe_that_flaps_does_not_make_us_spin(world: World) -> None:
 
 def test_a_store_that_hangs_holds_up_nobody_else(make_world: Callable[..., World]) -> None:
     """Forty key sets of a store that does not answer; the one of another store lives on."""
-    go_on = threading.Event()
+    go_on, inside = threading.Event(), threading.Event()
 
     def hang(_: str) -> None:
+        inside.set()
         assert go_on.wait(BOUND)
 
     world = make_world(clock=HostClock(), workers=Lanes())
@@ -271,12 +272,14 @@ def test_a_store_that_hangs_holds_up_nobody_else(make_world: Callable[..., World
     store = FileStore(world.path / "store")
     hanging = [world.site(f"h{n}", rings=Rings(store.rings(f"h{n}"), hang)) for n in range(40)]
     daemon = world.daemon([*hanging, world.site()])
+    before = set(threading.enumerate())
     running = threading.Thread(target=daemon.run)
     running.start()
     try:
         world.log.wait_for(lambda: bool(world.log.named("step.waiting")))
-        assert [item["key_set"] for item in world.log.named("step.waiting")] == ["web"]
-        assert threading.active_count() < 25
+        assert inside.wait(BOUND)
+        assert {item["key_set"] for item in world.log.named("step.waiting")} == {"web"}
+        assert len(set(threading.enumerate()) - before) < 25
         world.waker.stop()
         running.join(BOUND)
         assert not daemon.drained(0.0)

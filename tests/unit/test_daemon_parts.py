@@ -35,7 +35,7 @@ SECOND, MINUTE, HOUR, DAY = (
     timedelta(hours=1),
     timedelta(days=1),
 )
-BOUND = 20.0  # seconds; only a test that fails waits so long
+BOUND = 60.0  # seconds; only a test that fails waits so long
 
 
 # --- the agenda -------------------------------------------------------------------------------------
@@ -245,9 +245,10 @@ def test_clock_set_back_puts_nothing_off_for_longer_than_a_heartbeat(
     bell: Bell, alarm: SchedulerAlarm
 ) -> None:
     """The scheduler waits for the wall clock; set anew from CLOCK_BOOTTIME, it rings in time."""
-    with time_machine.travel(NOW, tick=True) as moved:
+    with time_machine.travel(NOW, tick=False) as moved:  # it must not ring before the clock is set back
         alarm.set(0.2 * SECOND)
         moved.shift(-HOUR)
+        moved.shift(0.5 * SECOND)
         alarm._scheduler.wakeup()
         assert not bell.wait_for(1, 0.5)  # an hour too late by now, if nobody did anything
         alarm.set(timedelta(0))
@@ -299,13 +300,14 @@ def test_lanes_finish_what_runs_and_drop_what_waits() -> None:
 
 def test_lanes_take_no_more_threads_than_they_may() -> None:
     """A thousand jobs of two stores: four threads each, made when needed."""
-    before, most, lock = threading.active_count(), 0, threading.Lock()
+    before, most, lock = set(threading.enumerate()), 0, threading.Lock()
     lanes, left = Lanes(fast=4), threading.Semaphore(0)
 
     def job() -> None:
         nonlocal most
         with lock:
-            most = max(most, threading.active_count() - before)
+            made = set(threading.enumerate()) - before
+            most = max(most, sum(thread.name in {"s0", "s1"} for thread in made))
         left.release()
 
     for count in range(1000):
@@ -314,7 +316,7 @@ def test_lanes_take_no_more_threads_than_they_may() -> None:
         assert left.acquire(timeout=BOUND)
     lanes.close()
     assert lanes.wait_idle(BOUND)
-    assert most <= 8
+    assert 0 < most <= 8
 
 
 # --- the waker --------------------------------------------------------------------------------------

@@ -23,8 +23,10 @@ BOUND = 60.0  # seconds; only a test that fails waits so long
 
 
 def deployment(home: Path, *, port: int | None = None) -> Path:
-    """The configuration of one key set."""
-    return configure(home, {"web": key_set(home, "web", "EdDSA")}, port=port)
+    """The configuration of one key set, which has two keys for as long as any of these tests lasts."""
+    web = key_set(home, "web", "EdDSA")
+    web["policy"]["rotate_every"] = "1h"
+    return configure(home, {"web": web}, port=port)
 
 
 @pytest.mark.parametrize(

@@ -402,8 +402,13 @@ def test_a_key_set_that_comes_back_during_its_tick_is_not_ticked_twice_at_once(
         running.daemon.dispatch()
     assert gate.most == 1
     gate.go_on.set()
-    until(lambda: not under_way(running))
-    until(lambda: not running.daemon.dispatch() and not under_way(running))
+
+
+    def ticked() -> bool:
+        running.daemon.dispatch()
+        return "web" in {item["key_set"] for item in running.log.named("step.waiting")}
+
+    until(ticked)
     assert running.daemon._charges._all["web"].site.rings is not gate
     assert (running.home / "public" / "web.json").exists()
 

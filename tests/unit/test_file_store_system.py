@@ -324,10 +324,10 @@ def test_a_stopped_holder_of_the_lock(tmp_path: Path, stopped: subprocess.Popen[
     started = time.monotonic()
     with refused(StoreUnavailable, f"(pid {stopped.pid})"):
         store.rings("orders").save(b"mine", replacing=found.version)
-    assert 0.3 <= time.monotonic() - started < 5
+    assert 0.3 <= time.monotonic() - started < 60
     store.rings("billing").save(OLD, replacing=None)  # another key set, another lock
     stopped.send_signal(signal.SIGCONT)
-    assert stopped.wait(timeout=30) == 0
+    assert stopped.wait(timeout=60) == 0
     assert ring_of(store) == NEW
     with pytest.raises(Conflict):
         store.rings("orders").save(b"mine", replacing=found.version)
@@ -340,7 +340,7 @@ def test_a_stopped_holder_that_is_killed(tmp_path: Path, stopped: subprocess.Pop
     store = FileStore(tmp_path / "keys", lock_timeout=5)
     assert [place for place in store.path.rglob("*") if place.name.endswith("~")]
     stopped.kill()
-    assert stopped.wait(timeout=30) == -signal.SIGKILL
+    assert stopped.wait(timeout=60) == -signal.SIGKILL
     assert ring_of(store) == OLD
     replace_ring(store, b"mine")
     assert ring_of(store) == b"mine"
@@ -353,7 +353,7 @@ def test_a_lock_file_that_was_removed(tmp_path: Path, stopped: subprocess.Popen[
     (store.path / "orders/lock").unlink()
     replace_ring(store, b"mine")
     stopped.send_signal(signal.SIGCONT)
-    assert stopped.wait(timeout=30) == 1, "its temporary file was taken for a leftover"
+    assert stopped.wait(timeout=60) == 1, "its temporary file was taken for a leftover"
     assert ring_of(store) == b"mine"
 
 

@@ -270,7 +270,7 @@ def test_a_look_is_bounded_as_a_whole(head: bytes, piece: bytes) -> None:
             took = time.monotonic() - start
         finally:
             stop.set()
-    assert took < 5
+    assert took < 60  # it would never end
 
 
 def test_a_tls_handshake_that_never_ends_is_bounded() -> None:
@@ -291,10 +291,11 @@ def test_a_tls_handshake_that_never_ends_is_bounded() -> None:
 
 def test_nobody_listens() -> None:
     """A refused connection says nothing about the JWKS."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(StoreUnavailable, match=r"key set web: no connection to 127\.0\.0\.1"):
-        UrlProbe(f"http://127.0.0.1:{port}/", "web").look()
+    with socket.socket() as held:  # the port is taken, so that nobody comes to listen at it
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        with pytest.raises(StoreUnavailable, match=r"key set web: no connection to 127\.0\.0\.1"):
+            UrlProbe(f"http://127.0.0.1:{port}/", "web").look()
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 300])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,11 +22,12 @@ from rotator.errors import ConfigError, StoreUnavailable, TargetFailing
 from rotator.server import ServerProcess, Site
 from rotator.server.child import scrubbed
 from rotator.server.site import parse_site
+from tests.servers import free_port
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a condition, polling, with a bound."""
     pause = threading.Event()
     for _ in range(int(seconds / 0.02)):
@@ -46,10 +48,21 @@ def gone(pid: int) -> bool:
 def alive(url: str) -> bool:
     """Return whether a server answers that it is alive."""
     try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as reply:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=30) as reply:
             return bool(reply.status == 200)
     except OSError:
         return False
+
+
+def refused(host: str, port: int) -> bool:
+    """Return whether nobody listens at an address."""
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @pytest.fixture
@@ -142,9 +155,9 @@ def test_the_child_dies_with_its_parent(tmp_path: Path, number: int) -> None:
         parent.send_signal(number)
         parent.wait()
         wait_until(lambda: gone(child))
-    place = url.removeprefix("http://").split(":")
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((place[0], int(place[1])), timeout=5)
+    host, port = url.removeprefix("http://").split(":")
+    # Its first thread may have ended a moment before the others, which keep its files.
+    wait_until(lambda: refused(host, int(port)))
 
 
 def test_a_stopped_parent_does_not_stop_the_serving(tmp_path: Path) -> None:
@@ -159,7 +172,11 @@ def test_a_stopped_parent_does_not_stop_the_serving(tmp_path: Path) -> None:
 
 def open_files(pid: int) -> list[str]:
     """Return what the file descriptors of a process stand for."""
-    return [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed in between
+            found.append(str(link.readlink()))
+    return found
 
 
 @LINUX
@@ -221,9 +238,10 @@ def test_a_thread_that_started_the_server_may_end(site: Site) -> None:
 
 
 def test_stop_ends_the_child_and_frees_the_port(site: Site) -> None:
-    server = ServerProcess("127.0.0.1", 0, site)
+    port = free_port()
+    server = ServerProcess("127.0.0.1", port, site)
     server.start()
-    port, pid = server.address[1], server.pid
+    pid = server.pid
     assert pid is not None
     server.stop()
     server.stop()
@@ -241,10 +259,10 @@ def test_a_client_that_says_nothing_does_not_delay_the_end(server: ServerProcess
     with socket.create_connection((host, port)) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /hea")
         client.recv(100)
-        pid = server.pid
-        assert pid is not None
-        server.stop(timeout=8)
-        assert gone(pid)
+        child = server._child
+        assert child is not None
+        server.stop(timeout=60)
+        assert child.process.returncode == 0  # by itself: nobody had to kill it
 
 
 def test_a_stopped_child_is_killed_in_the_end(server: ServerProcess) -> None:
@@ -332,9 +350,13 @@ def test_importing_the_server_loads_no_web_server() -> None:
 
 def test_it_ends_cleanly_under_load(site: Site) -> None:
     """Granian's threads abort the process when Python is finalised under them, about one time in four."""
+    all_of_them = threading.Barrier(7, timeout=60)
 
     def load(address: tuple[str, int], done: threading.Event) -> None:
-        with socket.create_connection(address, timeout=10) as client:
+        with socket.create_connection(address, timeout=60) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(65536)
+            all_of_them.wait()  # none comes too late to find the server
             while not done.is_set():
                 try:
                     client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -350,10 +372,11 @@ def test_it_ends_cleanly_under_load(site: Site) -> None:
         clients = [threading.Thread(target=load, args=(server.address, done)) for _ in range(6)]
         for client in clients:
             client.start()
+        all_of_them.wait()
         done.wait(0.05)
         child = server._child
         assert child is not None
-        server.stop()
+        server.stop(timeout=60)
         done.set()
         for client in clients:
             client.join()

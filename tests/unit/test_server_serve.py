@@ -67,7 +67,7 @@ class Running:
             )
         )
         self._thread.start()
-        assert started.wait(30)
+        assert started.wait(60)
         return self
 
     def load_of(self, name: str) -> Callable[[], Document | None]:
@@ -82,7 +82,7 @@ class Running:
         """Wait until every source was read anew, from beginning to end."""
         with self.turned:
             goal = self.rounds + 2
-            assert self.turned.wait_for(lambda: self.rounds >= goal, timeout=20)
+            assert self.turned.wait_for(lambda: self.rounds >= goal, timeout=60)
 
     def served(self, key_set: str) -> Document | None:
         """Return what the server serves."""
@@ -91,7 +91,7 @@ class Running:
 
     def __exit__(self, *_error: object) -> None:
         self.stop.set()
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 
@@ -183,5 +183,5 @@ def test_a_signal_ends_it_and_its_child(tmp_path: Path, number: int) -> None:
         child = int(process.stdout.readline())
         os.kill(process.pid, number)
         assert "ended" in process.stdout.read()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert not psutil.pid_exists(child)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator.durations import LONGEST, parse_duration
@@ -69,6 +69,7 @@ def test_refuses_and_says_what_works(value: object, way_out: str) -> None:
     assert way_out in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=36_500 * 86_400_000))
 def test_reads_what_it_writes(milliseconds: int) -> None:
     """`format_duration` and `parse_duration` agree."""
@@ -76,6 +77,7 @@ def test_reads_what_it_writes(milliseconds: int) -> None:
     assert parse_duration(format_duration(value)) == value
 
 
+@settings(deadline=None)
 @given(
     st.one_of(
         st.text(max_size=40), st.integers(), st.floats(), st.text("0123456789dhms :.-", max_size=12)
