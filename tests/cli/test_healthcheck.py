@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 
 from rotator.metrics.textfile import parsed
-from tests.campaign.processes import Daemon, ended, free_port, until
+from tests.campaign.processes import BOUND, Daemon, ended, free_port, until
 from tests.cli.bench import Bench, hold_against_schema
 
 
 def ask(port: int, path: str) -> tuple[int, bytes]:
     """Return status and body."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=BOUND) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -44,6 +44,7 @@ def test_a_daemon_from_start_to_end(tmp_path: Path) -> None:
     daemon = Daemon(bench.config)
     with ended(daemon):
         daemon.wait_for("key.announced", 2)
+        daemon.wait_for("admin.started")
         until(lambda: ask(port, "/readyz")[0] == 200)
         assert ask(port, "/healthz") == (200, b'{"alive": true}\n')
         well = bench.good("healthcheck", "--ready", "--json")
@@ -52,6 +53,8 @@ def test_a_daemon_from_start_to_end(tmp_path: Path) -> None:
         bench.config.write_text(bench.config.read_text().replace('"admin"', '"amdin"'))
         daemon.process.send_signal(signal.SIGHUP)
         daemon.wait_for("config.refused")
+        # It is logged first and told then.
+        until(lambda: b"did you mean `admin`?" in ask(port, "/readyz")[1])
         (tmp_path / "store").rename(tmp_path / "gone")
         (tmp_path / "store").write_text("")
         code, body = ask(port, "/readyz")
@@ -61,7 +64,7 @@ def test_a_daemon_from_start_to_end(tmp_path: Path) -> None:
         reload = metrics["rotator_config_last_reload_successful"].series
         assert list(reload.values()) == [0.0]
         assert list(metrics["rotator_server_up"].series.values()) == [1.0]
-        daemon.process.send_signal(signal.SIGSTOP)
+        daemon.stand_still()
         stopped = bench.run("healthcheck", "--url", f"http://127.0.0.1:{port}/healthz")
         daemon.process.send_signal(signal.SIGCONT)
         assert stopped.code == 1

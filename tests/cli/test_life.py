@@ -13,6 +13,8 @@ from tests.cli.bench import Bench
 from tests.cli.forge import Forge
 
 DAY = timedelta(days=1)
+MOMENT = timedelta(minutes=1)
+"""Longer than a command takes: what it did is dated so much after its beginning."""
 
 
 class Life:
@@ -65,7 +67,7 @@ def test_a_rotation(life: Life) -> None:
     life.run("due", code=1)
     life.run("rotate")
     assert life.kids()[0] == first
-    life.now += DAY + timedelta(seconds=5)
+    life.now += DAY + MOMENT
     life.run("due")
     life.run("rotate")
     current, (third,), previous = life.kids()
@@ -96,7 +98,7 @@ def test_the_calendar_comes_true(life: Life) -> None:
     assert told["rotations"] == 2
     for number, step in enumerate(told["calendar"], 1):
         # Each run comes a little later than foretold, and so does all that follows from it.
-        life.now = datetime.fromisoformat(step["due_at"]) + number * timedelta(seconds=5)
+        life.now = datetime.fromisoformat(step["due_at"]) + number * MOMENT
         life.run("rotate")
     done = json.loads(life.run("history", "--json"))["key_sets"][0]["entries"]
     names = {"create": "key.creating", "promote": "key.promoted", "retire": "key.retired"}
@@ -130,7 +132,7 @@ def test_a_hold_and_a_pin(life: Life) -> None:
 def test_a_rollback(life: Life) -> None:
     """The previous key signs again, the key set is held, and the other retires after `release`."""
     first, (second,), _ = life.kids()
-    life.now += 90 * DAY + timedelta(seconds=1)
+    life.now += 90 * DAY + MOMENT
     life.run("rotate")
     life.run("rollback", "--reason", "signers choke on it")
     assert life.kids()[0] == first
@@ -151,7 +153,7 @@ def test_a_target_that_left_for_good(tmp_path: Path, forge: Forge) -> None:
     life.run("rotate")
     first = life.kids()[0]
     life.bench = Bench(tmp_path)
-    life.now += 90 * DAY + timedelta(seconds=1)
+    life.now += 90 * DAY + MOMENT
     life.run("rotate")
     life.now += DAY
     assert "overdue" in life.run("rotate", code=75)
@@ -166,7 +168,7 @@ def test_a_target_that_left_for_good(tmp_path: Path, forge: Forge) -> None:
 
 def test_overdue_is_said_by_the_exit_code(life: Life) -> None:
     """A next key that is not seen where it must be, past the due date: 75, and status says where."""
-    life.now += 90 * DAY + timedelta(seconds=1)
+    life.now += 90 * DAY + MOMENT
     life.bench.jwks.parent.rename(life.bench.jwks.parent.parent.with_name("away"))
     life.bench.jwks.parent.parent.rmdir()
     assert "overdue" in life.run("rotate", code=75)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cli.bench import Bench, environment
+from tests.cli.bench import Bench
 from tests.cli.test_terminal import on_a_terminal
 
 RISKY = {
@@ -69,7 +69,7 @@ def test_misuse(bench: Bench) -> None:
 
 def test_progress_on_a_terminal(bench: Bench) -> None:
     """A line that is written over, and gone at the end."""
-    code, shown = on_a_terminal(bench, "rehearse", "--for", "2y", **environment())
+    code, shown = on_a_terminal(bench, "rehearse", "--for", "2y")
     assert code == 0
     assert "rehearsing web [" in shown
     assert "%" in shown

@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 
 import pytest
 
@@ -65,8 +66,17 @@ def test_results_and_logs_are_apart(bench: Bench) -> None:
     assert not text.err.startswith("{")
 
 
-def on_a_terminal(bench: Bench, *words: str, typed: str = "", **env: str) -> tuple[int, str]:
-    """Run a command at a terminal of its own; return its exit code and all that was shown."""
+def on_a_terminal(
+    bench: Bench,
+    *words: str,
+    typed: str = "",
+    watch: Callable[[bytes], None] = lambda _shown: None,
+    **env: str,
+) -> tuple[int, str]:
+    """Run a command at a terminal of its own; return its exit code and all that was shown.
+
+    `watch` is told of all that was shown by then.
+    """
     parent, child = pty.openpty()
     process = subprocess.Popen(
         [*COMMAND, "-c", str(bench.config), *words],
@@ -83,13 +93,15 @@ def on_a_terminal(bench: Bench, *words: str, typed: str = "", **env: str) -> tup
         while tries < BOUND:
             if not select.select([parent], [], [], 1.0)[0]:
                 tries += 1
-                if asked and typed == CTRL_C:  # one between the prompt and its read goes unnoticed
+                # One between the prompt and its read goes unnoticed; but a second one at the very end kills.
+                if asked and typed == CTRL_C and tries % 10 == 0:
                     os.write(parent, typed.encode())
                 continue
             try:
                 shown += os.read(parent, 4096)
             except OSError:  # EIO: the other side is closed
                 break
+            watch(shown)
             if typed and b"Type " in shown and not asked:
                 asked = True
                 os.write(parent, typed.encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign.processes import until
 from tests.cli.bench import BOUND, Bench
 from tests.cli.test_server_only import behind_a_server
 from tests.cli.test_terminal import on_a_terminal
@@ -43,7 +44,17 @@ def test_waits_until_the_order_is_done(short: Bench) -> None:
 def test_says_on_a_terminal_what_it_waits_for(short: Bench) -> None:
     """One line, written over; none is left, and none without a terminal."""
     short.good("rotate")
-    code, shown = on_a_terminal(short, "rotate", "--now", "--wait", "--log-level", "error")
+    # However long the command takes to start, it has to wait for this one.
+    short.good("hold", "--reason", "a test")
+    released = threading.Event()
+
+    def release(shown: bytes) -> None:
+        if shown.count(b"\x1b[K") >= 2 and not released.is_set():
+            released.set()
+            short.good("release")
+
+    words = ("rotate", "--now", "--wait", "--log-level", "error")
+    code, shown = on_a_terminal(short, *words, watch=release)
     assert code == 0
     assert "\x1b[Kweb: " in shown
     assert shown.count("\x1b[K") >= 2
@@ -66,10 +77,7 @@ def test_waits_for_whoever_may_tick(short: Bench) -> None:
     behind_a_server(short)
     with short.start("rotate", "--emergency", "--yes", "--wait") as waits:
         try:
-            for _ in range(100):
-                if short.read_ring().get("promote"):
-                    break
-                threading.Event().wait(0.1)
+            until(lambda: bool(short.read_ring().get("promote")))
             assert waits.poll() is None
             ran = short.run("-c", str(whole), "rotate", "--wait")
             assert ran.code == 0, ran.err
