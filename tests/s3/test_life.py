@@ -168,7 +168,7 @@ def verified(place: Place, token: str) -> None:
     """Verify a token as verifiers do: by HTTP GET, and by what boto3 reads."""
     url = f"{place.server.url}/{place.bucket}/{KEY}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as answer:
+    with opener.open(url, timeout=60) as answer:
         assert answer.headers["Content-Type"] == "application/jwk-set+json"
         assert answer.headers["Cache-Control"].startswith("public, max-age=300, stale-")
         served = answer.read()
@@ -353,7 +353,7 @@ def lets_in(server: ConjurProcess, token: str) -> bool:
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=60) as answer:
             status = answer.status
     except urllib.error.HTTPError as error:
         status = error.code

@@ -123,7 +123,7 @@ class ConjurProcess:
         log = self.scratch / "log"
         before = log.stat().st_size
         self.process.send_signal(number)
-        for _ in range(500):
+        for _ in range(6_000):
             if log.stat().st_size > before:
                 return
             threading.Event().wait(0.01)

@@ -93,7 +93,7 @@ class AwsServer:
         plain = {"Content-Type": "text/plain"}
         request = urllib.request.Request(self.url + path, body, plain, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=60) as answer:
             content: bytes = answer.read()
         return content
 

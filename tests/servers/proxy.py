@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+from tests.servers import free_port
 from tests.servers.exchange import HOP, Answer, Exchange, Gone, Request, read_request
 
 _BOUND: Final = 60.0  # seconds; nobody waits longer for the server behind
@@ -79,8 +80,9 @@ class Proxy:
         self.seen: list[Request] = []
         self.connections = 0
         self._earlier: dict[Any, list[tuple[int, Answer]]] = {}
-        self._listener = self._bind(0)
-        self.port = int(self._listener.getsockname()[1])
+        # A port that the kernel gives to nobody else while `refusing` lets go of it for a moment.
+        self.port = free_port()
+        self._listener = self._bind(self.port)
         self._listen()
 
     @property

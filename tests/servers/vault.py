@@ -103,7 +103,7 @@ class VaultServer:
         headers = {"X-Vault-Token": self.token if token is None else token}
         if wrap is not None:
             headers["X-Vault-Wrap-TTL"] = wrap
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.closing(connection):
             connection.request(
                 method,

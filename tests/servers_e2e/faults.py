@@ -13,7 +13,7 @@ from typing import Any, Final
 from tests.servers import misdeeds
 from tests.servers.exchange import Request
 from tests.servers.proxy import Action, When, anything
-from tests.servers_e2e.ground import REMOTE, Ground, is_login, is_read, is_write
+from tests.servers_e2e.ground import HURRIED, REMOTE, Ground, is_login, is_read, is_write
 
 Trouble = Callable[[Ground], AbstractContextManager[Any]]
 
@@ -91,7 +91,7 @@ def vault(status: int, *errors: str, **more: Any) -> Action:
 PAGE: Final = b"<html><body><h1>not the server you know</h1></body></html>"
 JUST_NOW: Final = {"Retry-After": "1"}
 TOMORROW: Final = {"Retry-After": "86400"}
-PERSISTENT: Final = {"attempts": 12, "patience": "20s", "read_timeout": "5s"}
+PERSISTENT: Final = {"attempts": 12, "patience": "60s"}
 
 
 def too_many(headers: Mapping[str, str] | None = None) -> Mapping[str, Action]:
@@ -128,14 +128,22 @@ FAULTS: Final = (
         OVERCOME,
         options=PERSISTENT,
     ),
-    Fault("hang", on(misdeeds.hang), UNAVAILABLE, ("time",)),
+    Fault("hang", on(misdeeds.hang), UNAVAILABLE, ("time",), options=HURRIED),
     Fault(
         "hang after writes",
         on(misdeeds.hang_after, is_write, times=4),
         UNAVAILABLE,
-        otherwise={"conjur": OVERCOME},
+        backends=("aws", "vault"),
+        options=HURRIED,
     ),
-    Fault("byte by byte", on(misdeeds.drip(0.1)), UNAVAILABLE),
+    Fault(
+        "hang after writes that are read back",
+        on(misdeeds.hang_after, is_write, times=4),
+        OVERCOME,
+        backends=("conjur",),
+        options=HURRIED | PERSISTENT,
+    ),
+    Fault("byte by byte", on(misdeeds.drip(0.1)), UNAVAILABLE, options=HURRIED),
     Fault("403", by_backend(DENIED_BY), DENIED),
     Fault("403 to writes", by_backend(DENIED_BY, is_write), DENIED),
     Fault(

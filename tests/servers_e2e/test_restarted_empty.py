@@ -40,7 +40,7 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
 def jwks(ground: Ground) -> bytes:
     """What the daemon serves to verifiers."""
     url = f"http://{ground.more['server']['listen']}/{ground.name}/jwks.json"
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         content: bytes = answer.read()
         return content
 

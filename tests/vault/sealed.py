@@ -49,7 +49,7 @@ class SealedVault:
         """Make one call as root."""
         context = ssl.create_default_context(cafile=str(self.trusted.ca_file))
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.port, context=context, timeout=10
+            "127.0.0.1", self.port, context=context, timeout=60
         )
         with contextlib.closing(connection):
             headers = {"X-Vault-Token": self.token} if self.token else {}
@@ -101,4 +101,4 @@ def sealed_vault(home: Path) -> Iterator[SealedVault]:
         yield server
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
