@@ -32,8 +32,8 @@ http {{
             proxy_cache jwks;
             proxy_cache_lock on;
             proxy_cache_background_update on;
-            proxy_connect_timeout 1s;
-            proxy_read_timeout 1s;
+            proxy_connect_timeout {patience};
+            proxy_read_timeout {patience};
             proxy_next_upstream error timeout http_404 http_500 http_502 http_503;
             {lifetime}
         }}
@@ -66,6 +66,8 @@ class Cache:
                 user="user root;" if os.geteuid() == 0 else "",
                 temporary=" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds),
                 edges=" ".join(f"server 127.0.0.1:{port} fail_timeout=2s;" for port in edges),
+                # For one that hangs another may answer; if there is none, its answer is waited for.
+                patience="1s" if len(edges) > 1 else "60s",
                 lifetime=ignored.format(keep) if keep is not None else "",
             )
         )

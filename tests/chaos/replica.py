@@ -40,7 +40,7 @@ class Log:
                 event = json.loads(line)
                 self.counts[event["event"]] += 1
                 self.events.append(event)
-        del self.events[:-2000]
+        del self.events[:-20_000]
 
     def count(self, name: str) -> int:
         """How often an event was logged by now."""

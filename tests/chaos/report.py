@@ -58,7 +58,7 @@ class Report:
         if found["rejected"]:
             first = found["rejected"][0]
             self.findings.append(f"{name}: {len(found['rejected'])} tokens rejected, first {first}")
-        if found["late"] > found["checks"] / 5:
+        if found["late"] > found["checks"] / 2:
             self.findings.append(
                 f"{name}: {found['late']} of {found['checks']} checks came too late"
             )

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from tests.campaign.processes import ended, until
+from tests.campaign.processes import BOUND, ended, until
 from tests.chaos.judge import Judge
 from tests.chaos.replica import Replica
 from tests.chaos.stage import Stage
@@ -65,7 +65,7 @@ def command(replica: Replica, *words: str) -> subprocess.CompletedProcess[str]:
         check=False,
         stdin=subprocess.DEVNULL,
         text=True,
-        timeout=60,
+        timeout=BOUND,
     )
 
 
@@ -112,17 +112,19 @@ def test_a_store_that_is_down_for_a_day(tmp_path: Path) -> None:
         replica, proxy = stage.replicas["a"], stage.proxies[name]
         replica.start()
         assert replica.wait_for("key.announced", 2), replica.tail()
-        old = active(stage, name)
+        assert replica.wait_for("admin.started"), replica.tail()
         pair = stage.pair(name, rate=10.0)
         with ended([pair]):
             reader = Reader(stage, name)
             with proxy.refusing():
                 assert replica.wait_for("key_set.failing"), replica.tail()
+                old = active(stage, name)
+                until(lambda: old in pair.kids)
                 until(lambda: metric(stage, "rotator_overdue_seconds", name) > 1)
-                assert metric(stage, "rotator_key_set_failing", name) == 1
+                until(lambda: metric(stage, "rotator_key_set_failing", name) == 1)
+                until(lambda: reader.reads > 20)
                 reader.stop()
                 assert reader.faults == []
-                assert reader.reads > 20
                 ready = json.loads(get(stage.admin["a"], "/readyz")[1])
                 assert (ready["ready"], ready["failing"], ready["overdue"]) == (True, 1, 1)
                 starts_again_without_its_store(stage, name)
@@ -131,18 +133,16 @@ def test_a_store_that_is_down_for_a_day(tmp_path: Path) -> None:
             assert replica.wait_for("key.promoted"), replica.tail()
             until(lambda: metric(stage, "rotator_key_set_failing", name) == 0)
             until(lambda: metric(stage, "rotator_overdue_seconds", name) == 0)
-            enough = pair.tokens + 30
-            until(
-                lambda: pair.tokens > enough
-            )  # the signer may have kept the old key for as long as it may
+            # The signer keeps the old key for as long as it may.
+            until(lambda: active(stage, name) in pair.kids)
             found = pair.finish()
         assert active(stage, name) != old
-        status = command(replica, "status", name)
-        assert status.returncode == 0, status.stdout
+        # The next rotation may be due just now, and this machine too slow for it.
+        until(lambda: command(replica, "status", name).returncode == 0)
         replica.end()
         assert set(replica.codes) == {143}
     assert found["rejected"] == []
-    assert len(found["kids"]) == 2
+    assert old in found["kids"][:-1]
 
 
 def starts_again_without_its_store(stage: Stage, name: str) -> None:
@@ -153,8 +153,8 @@ def starts_again_without_its_store(stage: Stage, name: str) -> None:
     assert {key["kid"] for key in stage.published(name)} >= {active(stage, name)}
     # Nobody hands that address over: the new process tries it again until the old one has ended.
     assert replica.wait_for("admin.started"), replica.tail()
-    status, text = get(stage.admin["a"], "/readyz")
-    assert (status, json.loads(text)["failing"]) == (200, 1)
+    until(lambda: json.loads(get(stage.admin["a"], "/readyz")[1])["failing"] == 1)
+    assert get(stage.admin["a"], "/readyz")[0] == 200
     shown = command(replica, "status", name)
     assert shown.returncode == 69
     [why] = [line for line in shown.stderr.splitlines() if line.startswith("rotator: error:")]
@@ -168,7 +168,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", stage.ports["a"])):
             replica.start()
             assert replica.process is not None
-            assert replica.process.wait(60) == 75
+            assert replica.process.wait(BOUND) == 75
         said = replica.tail()
         assert f"cannot listen at 127.0.0.1:{stage.ports['a']}: another program does" in said
         assert "server.listen" in said
@@ -186,26 +186,30 @@ def test_a_cache_that_keeps_the_jwks_for_ten_minutes(tmp_path: Path) -> None:
         until(stage.grounds[name].signing.exists)
         pair = stage.pair(name, rate=10.0)
         with ended([pair]):
-            assert replica.wait_for("key.promoted", 2), replica.tail()
-            kid = active(stage, name)
-            assert replica.wait_for("key.superseded"), replica.tail()
-            enough = pair.tokens + 30
-            until(
-                lambda: pair.tokens > enough
-            )  # the signer may have kept the old key for as long as it may
+            # Of each key in turn, until the cache kept one back: it may lose what it has just when one is served.
+            until(lambda: unseen(replica, stage, name) is not None)
+            waited = unseen(replica, stage, name)
+            assert waited is not None
+            kid = waited["kid"]
+            until(lambda: kid in pair.kids)
             found = pair.finish()
         replica.end()
     assert found["rejected"] == []
     assert kid in found["kids"]
+    created = first(replica, "key.created", kid)
     served = first(replica, "jwks.published", kid)
     announced = first(replica, "key.announced", kid)
-    refreshed = [at for at in refreshes(stage, name) if at > when(served)]
+    assert when(created) < when(served) < when(waited) < when(announced)
+    # It is served a moment before that is logged, so the cache may ask again in between.
+    refreshed = [at for at in refreshes(stage, name) if when(created) < at < when(announced)]
     assert refreshed, "the cache never asked again"
-    assert when(served) < refreshed[0] < when(announced)
-    waited = first(replica, "step.waiting", kid)
-    assert waited["reason"] == "not-announced"
-    assert waited["detail"] == f"not seen at probe:{stage.cache.url(name)}"
-    assert when(served) < when(waited) < when(announced)
+
+
+def unseen(replica: Replica, stage: Stage, name: str) -> dict[str, Any] | None:
+    """The first event of a key that waits for the cache alone."""
+    said = {"reason": "not-announced", "detail": f"not seen at probe:{stage.cache.url(name)}"}
+    events = replica.log.named("step.waiting")
+    return next((event for event in events if said.items() <= event.items()), None)
 
 
 def first(replica: Replica, name: str, kid: str) -> dict[str, Any]:
@@ -225,6 +229,12 @@ def refreshes(stage: Stage, name: str) -> list[float]:
     return [float(at) for at, _, status, cached, *_ in asked if status == "200" and cached != "HIT"]
 
 
+def algorithms(stage: Stage) -> set[str]:
+    """Of which keys were made, whoever made them."""
+    made = (event for r in stage.replicas.values() for event in r.log.named("key.created"))
+    return {event["reason"] for event in made}
+
+
 @pytest.mark.slow
 def test_two_daemons_of_different_configuration(tmp_path: Path) -> None:
     """Other durations, another curve: both say so, they take turns at their own pace, and nobody rejects a token."""
@@ -241,17 +251,13 @@ def test_two_daemons_of_different_configuration(tmp_path: Path) -> None:
             for replica in stage.replicas.values():
                 assert replica.wait_for("config.differs"), replica.tail()
             until(lambda: watch.rotations(name) >= 2)
-            made = [r.log.named("key.created") for r in stage.replicas.values()]
-            assert {event["reason"] for events in made for event in events} == {"ES256", "ES384"}
+            until(lambda: algorithms(stage) == {"ES256", "ES384"})
+            until(lambda: len(pair.kids) >= 3)
             # Of one mind again, they come to rest.
             stage.configure("b")
             stage.replicas["b"].send(signal.SIGHUP)
             assert stage.replicas["b"].wait_for("config.reloaded")
             until(lambda: not Judge(stage, watch).flaws(name))
-            enough = pair.tokens + 30
-            until(
-                lambda: pair.tokens > enough
-            )  # the signer may have kept the old key for as long as it may
             found = pair.finish()
         watch.stop()
         for replica in stage.replicas.values():

@@ -102,13 +102,13 @@ class Watch:
             known.append(signing[0])
 
     def _measure(self) -> None:
-        for what, process in self.watched.items():
-            pid = process()
-            if pid is None:
-                continue
+        for what, process in list(self.watched.items()):  # it is cleared once they end
             try:
+                pid = process()
+                if pid is None:
+                    continue
                 size = psutil.Process(pid).memory_info().rss
-            except psutil.Error:
+            except (psutil.Error, ValueError):  # it ended, or has no worker at the moment
                 continue
             self.memory.setdefault((what, pid), []).append((self.seconds, size))
 

@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 
 import psutil
 
-from tests.campaign.processes import pause
+from tests.campaign.processes import BOUND, pause
 from tests.chaos.replica import Replica
 from tests.chaos.stage import QUICK, Stage
 from tests.servers import misdeeds
@@ -121,7 +121,7 @@ class Weather:
         for item in list(self._later):
             self._undo(item)
         for order in self._orders:
-            if order.wait(60) not in {0, 65, 69, 75, 77}:
+            if order.wait(BOUND) not in {0, 65, 69, 75, 77}:
                 self.findings.append(f"an order ended with {order.returncode}")
         for replica in self._stage.replicas.values():
             self._good(replica)
@@ -214,12 +214,16 @@ class Weather:
             return None
         process = psutil.Process(pid)
         process.suspend()
+        until = time.monotonic() + _HUNG_WITHIN
 
         def found_out() -> None:
             # Nobody but its own daemon ends one that is stopped, so that daemon is left alone until then.
-            if process.is_running() and process.status() == psutil.STATUS_STOPPED:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() != psutil.STATUS_STOPPED:
+                    return
                 process.resume()
-                self.findings.append(f"the stopped server of {replica.name} was not replaced")
+                if time.monotonic() >= until:  # the weather did not end before
+                    self.findings.append(f"the stopped server of {replica.name} was not replaced")
 
         self._for(_HUNG_WITHIN, f"stopped server of {replica.name}", found_out)
         return replica.name
@@ -322,7 +326,7 @@ class Weather:
         self._stage.configure(replica.name, document)
         before = replica.log.count("config.reloaded")
         replica.send(signal.SIGHUP)
-        if not replica.wait_for("config.reloaded", before + 1, 15):
+        if not replica.wait_for("config.reloaded", before + 1):
             self.findings.append(f"{replica.name} did not reload: {replica.tail()}")
         if "without" in changes:
             self._for(
@@ -351,7 +355,7 @@ class Weather:
         text = json.dumps(bad).encode()
         path.write_bytes(text[: len(text) // 2] if kind == "half a file" else text)
         replica.send(signal.SIGHUP)
-        refused = replica.wait_for("config.refused", before + 1, 15)
+        refused = replica.wait_for("config.refused", before + 1)
         self._write_back(path, good)
         replica.send(signal.SIGHUP)
         if not refused:
