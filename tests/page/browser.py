@@ -17,7 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-BOUND = 60.0  # seconds
+BOUND = 120.0  # seconds
 _OWN = re.compile(r"[A-Z]+ (https?://)?([a-z0-9-]+\.)+(google|googleapis|gvt1)\.com[:/].*")
 _QUIET = (
     "--disable-background-networking",

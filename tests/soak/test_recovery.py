@@ -68,6 +68,7 @@ class Fleet:
         self.clock = Clockwork()
         self.shelf = Counted(directory / "shelf", self.clock)
         self.events: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._policy, self._keys = policy(90 * DAY, RESYNC), ToyKeys()
         self.names = [f"tenant-{number:05}" for number in range(KEY_SETS)]
         self._dice = iter(range(10**9))
@@ -76,8 +77,9 @@ class Fleet:
         self.shelf.multiply(self.names[0], self.names[1:])
 
     def emit(self, level: str, event: str, **fields: Any) -> None:  # noqa: ARG002
-        """Count events."""
-        self.events[event] += 1
+        """Count events; workers are threads."""
+        with self._lock:
+            self.events[event] += 1
 
     def site(self, name: str) -> Site:
         """One key set."""
@@ -169,7 +171,8 @@ def rounds(daemon: Daemon, count: int, fleet: Fleet) -> None:
     """Have every key set ticked once."""
     before = _ended(fleet)
     assert daemon.dispatch() == count
-    _until(lambda: _ended(fleet) == before + count)
+    # An end is told before the worker gives its key set back: until then that cannot be handed out again.
+    _until(lambda: _ended(fleet) == before + count and not daemon._charges.under_way())
 
 
 def _ended(fleet: Fleet) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from rotator.settings import load_settings
-from tests.campaign.processes import BOUND, configure, free_port, key_set
+from tests.campaign.processes import BOUND, configure, free_port, key_set, until
 from tests.systemd import units
 
 SERVICE = units.read("rotator.service")["Service"]
@@ -114,6 +114,7 @@ def test_started_reloaded_and_stopped_as_the_unit_says(tmp_path: Path) -> None:
             assert next_of(manager, "READY") == "1"
             with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=BOUND) as answer:
                 assert answer.status == 200
+            until((tmp_path / "signing" / "web" / "signing.json").exists)
             process.send_signal(signal.SIGTERM)
             assert next_of(manager, "STOPPING") == "1"
             assert process.wait(BOUND) == int(SERVICE["SuccessExitStatus"][0])
