@@ -12,7 +12,7 @@ from typing import Final
 from tests.fuzz.attacker import Attacker
 from tests.fuzz.clients import Canary, Idlers
 from tests.fuzz.drive import AT_ONCE, Driver, Tally
-from tests.fuzz.ground import SERVED_WITHIN, Held, until
+from tests.fuzz.ground import LATE, Held, until
 from tests.fuzz.shapes import Site
 from tests.fuzz.wire import Known
 
@@ -90,8 +90,8 @@ def attack(
     report(f"slow clients, longest connection {longest}\nheld {warm}, after it {after}")
     assert not tally.findings, f"ROTATOR_FUZZ_SEED={number}\n{tally}"
     assert not canary.faults, canary.faults[:5]
-    assert canary.served > 2
-    assert max(canary.times) < SERVED_WITHIN
+    assert canary.served > 20
+    assert canary.late < LATE
     assert max(longest.values()) < bounds.seconds + _BUSY, longest
     assert after.files <= warm.files + spare
     assert after.threads <= warm.threads + bounds.threads

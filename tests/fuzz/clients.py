@@ -46,6 +46,11 @@ class Canary:
         """How many requests were answered."""
         return len(self.times)
 
+    @property
+    def late(self) -> float:
+        """The seconds that requests took beyond what they may, all together."""
+        return sum(max(0.0, taken - SERVED_WITHIN) for taken in self.times)
+
     def report(self) -> str:
         """How it was served."""
         times = sorted(self.times) or [0.0]
@@ -56,7 +61,7 @@ class Canary:
         )
 
     def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(*self.address, timeout=SERVED_WITHIN)
+        return http.client.HTTPConnection(*self.address, timeout=BOUND)
 
     def _ask(self, connection: http.client.HTTPConnection) -> bytes:
         connection.request("GET", self.path)

@@ -15,7 +15,7 @@ from rotator.admin.listener import ANSWER_SECONDS, CONNECTIONS
 from tests.campaign.processes import Daemon, configure, ended, free_port, key_set
 from tests.fuzz.campaign import Bounds, attack
 from tests.fuzz.clients import Canary
-from tests.fuzz.ground import Held, learned, until
+from tests.fuzz.ground import BOUND, LATE, Held, learned, say, until
 from tests.fuzz.shapes import Site
 
 SITE = Site((b"/metrics", b"/healthz", b"/readyz", b"/nothing"), b"/healthz", single=True)
@@ -37,6 +37,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, i
     daemon = Daemon(config)
     with ended(daemon):
         daemon.wait_for("step.waiting")
+        daemon.wait_for("admin.started")
+        ask = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        assert until(lambda: say(("127.0.0.1", port), ask).startswith(b"HTTP/1.1 200"))
         yield daemon, port
         assert daemon.end() == 143
         assert not daemon.count("admin.broken")
@@ -73,9 +76,10 @@ def test_a_crowd_does_not_keep_a_health_check_out(daemon: tuple[Daemon, int]) ->
     before = Held.by(process.process.pid)
     with contextlib.ExitStack() as crowd:
         for _ in range(300):
-            crowd.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            crowd.enter_context(socket.create_connection(("127.0.0.1", port), timeout=BOUND))
         with Canary(("127.0.0.1", port), "/healthz") as canary:
             assert until(lambda: canary.served > 20)
         assert Held.by(process.process.pid).files < before.files + 100
         assert not canary.faults, canary.faults[:5]
+        assert canary.late < LATE
     assert until(lambda: Held.by(process.process.pid).files <= before.files + 2)

@@ -32,6 +32,7 @@ from tests.campaign.processes import (
     until,
 )
 from tests.fuzz.clients import Canary
+from tests.fuzz.ground import LATE
 
 pytestmark = pytest.mark.skipif(
     not hasattr(psutil.Process, "rlimit"), reason="sets limits of another process"
@@ -58,8 +59,8 @@ def active(home: Path) -> str:
 
 def suffer_and_heal(home: Path, daemon: Daemon, what: int, value: int) -> None:
     """A fault lasts until it is noticed and a rotation is due; the active key stays; then it is made up for."""
-    failing, healed = daemon.count("key_set.failing"), daemon.count("key_set.healed")
-    failing += daemon.count("target.failing")
+    failing = daemon.count("key_set.failing") + daemon.count("target.failing")
+    healed = daemon.count("key_set.healed") + daemon.count("target.healed")
     with limited(daemon, what, value):
         until(lambda: daemon.count("key_set.failing") + daemon.count("target.failing") > failing)
         before = active(home)
@@ -68,7 +69,8 @@ def suffer_and_heal(home: Path, daemon: Daemon, what: int, value: int) -> None:
         assert daemon.process.poll() is None
     promoted = daemon.count("key.promoted")
     daemon.wait_for("key.promoted", promoted + 1)
-    assert daemon.count("key_set.healed") + daemon.count("target.healed") > healed
+    # Said at the end of a tick, after the promotion that may be in it.
+    until(lambda: daemon.count("key_set.healed") + daemon.count("target.healed") > healed)
 
 
 @pytest.mark.slow
@@ -83,12 +85,14 @@ def test_neither_files_nor_disk_cost_a_token(tmp_path: Path) -> None:
         with ended([pair]), Canary(("127.0.0.1", port), "/readyz") as canary:
             suffer_and_heal(tmp_path, daemon, psutil.RLIMIT_NOFILE, 3)
             suffer_and_heal(tmp_path, daemon, psutil.RLIMIT_FSIZE, 0)
+            until(lambda: len(pair.kids) >= 2)
             found = pair.finish()
         assert daemon.end() == 143
     sys.stdout.write(f"{found['checks']} checks, {len(found['kids'])} keys; {canary.report()}\n")
     assert found["rejected"] == []
     assert len(found["kids"]) >= 2
     assert not canary.faults, canary.faults[:5]
+    assert canary.late < LATE
 
 
 @contextlib.contextmanager
@@ -110,7 +114,7 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
 def rotate(config: Path) -> subprocess.CompletedProcess[bytes]:
     """One tick of every key set, until nothing more is to be done."""
     command = [sys.executable, "-P", "-m", "rotator", "--config", str(config), "rotate"]
-    return subprocess.run(command, check=False, capture_output=True, timeout=60)
+    return subprocess.run(command, check=False, capture_output=True, timeout=120)
 
 
 def test_a_full_disk_changes_nothing_and_says_so(tmp_path: Path) -> None:
@@ -128,7 +132,7 @@ def test_a_full_disk_changes_nothing_and_says_so(tmp_path: Path) -> None:
             while True:
                 file.write(bytes(4096))
         order = [sys.executable, "-P", "-m", "rotator", "--config", str(config), "rotate", "--now"]
-        full = subprocess.run(order, check=False, capture_output=True, timeout=60)
+        full = subprocess.run(order, check=False, capture_output=True, timeout=120)
         assert full.returncode == 69, full.stderr
         assert b"no space left on device" in full.stderr
         assert ring.read_bytes() == before
@@ -151,6 +155,6 @@ def test_ready_while_the_disk_is_full(tmp_path: Path) -> None:
         with limited(second, psutil.RLIMIT_FSIZE, 0):
             address = f"http://127.0.0.1:{port}"
             for path in ("/web/jwks.json", "/readyz"):
-                with urllib.request.urlopen(f"{address}{path}", timeout=20) as answer:
+                with urllib.request.urlopen(f"{address}{path}", timeout=60) as answer:
                     assert answer.status == 200
         assert second.end() == 143

@@ -16,7 +16,7 @@ from rotator.server import ServerProcess
 from tests.fuzz.campaign import REQUESTS, Bounds, attack
 from tests.fuzz.clients import Canary
 from tests.fuzz.drive import Driver
-from tests.fuzz.ground import Held, edge, learned, say, until
+from tests.fuzz.ground import BOUND, LATE, Held, at_rest, edge, learned, say, until
 from tests.fuzz.shapes import Act, Exchange, Site
 from tests.fuzz.wire import Known
 
@@ -154,8 +154,9 @@ def test_heads_that_never_end_take_little_memory(server: ServerProcess) -> None:
     """Two hundred clients each hold as much of a head as there is room for: the bound is 16 KiB for each."""
     pid = server.pid
     assert pid is not None
+    assert at_rest(pid)
     before = Held.by(pid)
-    socks = [socket.create_connection(server.address, timeout=10) for _ in range(200)]
+    socks = [socket.create_connection(server.address, timeout=BOUND) for _ in range(200)]
     try:
         with Canary(server.address) as canary:
             for sock in socks:
@@ -164,6 +165,7 @@ def test_heads_that_never_end_take_little_memory(server: ServerProcess) -> None:
             assert until(lambda: canary.served > 20)
             assert Held.by(pid).rss - before.rss < 200 * 64 * 1024
         assert not canary.faults
+        assert canary.late < LATE
     finally:
         for sock in socks:
             sock.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 
@@ -107,7 +108,7 @@ def test_a_server_that_echoes_is_found(known: Known) -> None:
                     peer, _ = listener.accept()
                 except OSError:
                     return
-                with peer:
+                with peer, contextlib.suppress(OSError):  # some of them reset the connection
                     peer.sendall(b"HTTP/1.1 404 Not Found\r\n\r\n" + peer.recv(65536))
 
         threading.Thread(target=echo, daemon=True).start()
