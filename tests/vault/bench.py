@@ -21,11 +21,14 @@ RING: Final = b'{"format": "rotator.ring/1", "revision": 1}\n'
 NEXT: Final = b'{"format": "rotator.ring/1", "revision": 2}\n'
 QUICK: Final[Mapping[str, Any]] = {
     "attempts": 2,
-    "connect_timeout": "1s",
-    "read_timeout": "1s",
-    "patience": "3s",
+    "connect_timeout": "60s",
+    "read_timeout": "60s",
+    "patience": "60s",
 }
-"""For stores whose server misbehaves: nobody wants to wait for it."""
+"""For stores whose server misbehaves: two tries, and no moment in which this machine stands still counts as one."""
+
+HURRIED: Final[Mapping[str, Any]] = {**QUICK, "connect_timeout": "1s", "read_timeout": "500ms"}
+"""For servers that hang: only time ends a call."""
 
 
 @dataclass
@@ -75,6 +78,12 @@ class Bench:
         self.server.do("POST", f"sys/auth/{mount}", {"type": method, **config})
         return mount
 
+    def engine(self, mount: str) -> None:
+        """Mount KV version 2, and wait: it is made ready in the background, and answers with 400 until then."""
+        body = {"type": "kv", "options": {"version": "2"}}
+        self.server.do("POST", f"sys/mounts/{mount}", body)
+        until(lambda: self.server.request("GET", f"{mount}/config")[0] == 200)
+
     def policy(self, store: VaultStore, **options: Any) -> str:
         """Write what a store says that a rotator needs as a policy, and return its name."""
         from rotator.inspection import Role
@@ -110,7 +119,7 @@ def granted(token: str, **more: Any) -> dict[str, Any]:
     return {"auth": {"token_type": "service", "policies": ["default"], **auth}}
 
 
-def until(condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
     """Wait until something is so.
 
     Raises:

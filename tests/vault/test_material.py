@@ -145,7 +145,7 @@ def test_fetch(bench: Bench) -> None:
     name = bench.prefix.rpartition("/")[2]
     old, new = f"v1-{name}", f"team/v2-{name}"
     server.do("POST", f"sys/mounts/{old}", {"type": "kv", "options": {"version": "1"}})
-    server.do("POST", f"sys/mounts/{new}", {"type": "kv", "options": {"version": "2"}})
+    bench.engine(new)
     server.do("POST", f"{old}/jwt", {"pem": "one"})
     server.do("POST", f"{new}/data/jwt/key", {"data": {"pem": "two", "kid": "k"}})
     server.do("POST", f"secret/data/{bench.prefix}/live", {"data": {"pem": "three"}})
