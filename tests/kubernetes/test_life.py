@@ -22,6 +22,7 @@ from rotator.reconcile.site import Site
 from rotator.reconcile.tick import tick
 from rotator.settings import load_settings
 from rotator.step import Do
+from tests.campaign.processes import until
 from tests.kubernetes.conftest import Space
 from tests.unit.daemon_world import MINUTE, SECOND, Log, MovedClock
 
@@ -194,6 +195,40 @@ def apply(space: Space, manifests: str) -> list[dict[str, Any]]:
     return documents
 
 
+def role_in(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """The Role among manifests."""
+    return next(item for item in documents if item["kind"] == "Role")
+
+
+def allows(space: Space, kubeconfig: Path, verb: str, resource: str, name: str) -> bool:
+    """Ask the API server what an account may do; it learns of a Role a moment after that was written."""
+    token = json.loads(kubeconfig.read_text())["users"][0]["user"]["token"]
+    asked = {"namespace": space.name, "verb": verb, "resource": resource, "name": name}
+    status, answer = space.api.request(
+        "POST",
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        {"spec": {"resourceAttributes": asked}},
+        token=token,
+    )
+    assert status == 201, answer
+    return bool(answer["status"]["allowed"])
+
+
+def in_force(space: Space, kubeconfig: Path, role: Mapping[str, Any]) -> None:
+    """Wait until the API server goes by a Role."""
+    names = {"secrets": "signing", "configmaps": "jwks"}
+    wanted = {
+        (verb, rule["resources"][0]) for rule in role.get("rules") or () for verb in rule["verbs"]
+    }
+    until(
+        lambda: all(
+            allows(space, kubeconfig, verb, resource, name) == ((verb, resource) in wanted)
+            for resource, name in names.items()
+            for verb in ("get", "patch")
+        )
+    )
+
+
 @pytest.fixture
 def account(space: Space, tmp_path: Path) -> Path:
     """The kubeconfig of a service account without any right."""
@@ -209,7 +244,7 @@ def test_exactly_the_printed_rights_suffice(space: Space, account: Path, tmp_pat
     assert f"may not get secrets/signing in namespace {space.name}" in before.stdout
     printed = rotator(config, "policy", "kubernetes", "--role", "rotator")
     assert printed.returncode == 0, printed.stderr
-    apply(space, printed.stdout)
+    in_force(space, account, role_in(apply(space, printed.stdout)))
     ran = rotator(config, "rotate")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     checked = rotator(config, "check")
@@ -253,8 +288,7 @@ def test_each_missing_right_is_named(space: Space, account: Path, tmp_path: Path
     """Withheld one by one, `rotate` says which, and `check` too; nothing is lost by it."""
     config = configure(tmp_path, account)
     manifests = rotator(config, "policy", "kubernetes", "--role", "rotator").stdout
-    documents = apply(space, manifests)
-    role = next(item for item in documents if item["kind"] == "Role")
+    role = role_in(apply(space, manifests))
     path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{space.name}/roles/rotator"
     # The JWKS first: whoever has nothing to write needs no right to write.
     for position, rule in reversed(list(enumerate(role["rules"]))):
@@ -264,6 +298,7 @@ def test_each_missing_right_is_named(space: Space, account: Path, tmp_path: Path
             if not lesser["rules"][position]["verbs"]:
                 del lesser["rules"][position]
             assert space.api.request("PUT", path, lesser)[0] == 200
+            in_force(space, account, lesser)
             resource, (name,) = rule["resources"][0], rule["resourceNames"]
             what = f"{verb} {resource}/{name} in namespace {space.name}"
             checked = rotator(config, "check")
@@ -273,6 +308,7 @@ def test_each_missing_right_is_named(space: Space, account: Path, tmp_path: Path
             assert ran.returncode in {75, 77}
             assert what in ran.stdout + ran.stderr
     assert space.api.request("PUT", path, role)[0] == 200
+    in_force(space, account, role)
     assert rotator(config, "rotate").returncode == 0
 
 
