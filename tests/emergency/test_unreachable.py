@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -71,26 +72,41 @@ def test_a_target_that_hangs_costs_its_own_time_and_no_other_targets() -> None:
 
 
 @pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an emergency wait for a second: here nobody is slow, and some hang."""
+def patience(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Let an emergency wait for a second, for here nobody is slow, and some hang; then for more.
+
+    A second try is for a machine that stood still for that second, so that others were late as well.
+    """
     module = sys.modules["rotator.operations.emergency"]  # the package has a function of that name
-    monkeypatch.setattr(module, "PATIENCE", timedelta(seconds=1))
+
+    def tries() -> Iterator[int]:
+        for seconds in (1, 15):
+            monkeypatch.setattr(module, "PATIENCE", timedelta(seconds=seconds))
+            yield seconds
+
+    return tries()
 
 
-@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("when", ["look", "write"])
 @pytest.mark.parametrize("name", ["signer-1", "set-1"])
-def test_a_target_that_hangs_does_not_hold_up_a_revocation(name: str, when: str) -> None:
+def test_a_target_that_hangs_does_not_hold_up_a_revocation(
+    name: str, when: str, patience: Iterator[int]
+) -> None:
     """Every other target has the successor while it still hangs; the report names it and says why."""
-    ground = Ground(4, 3)
-    ground.settle()
-    bad, standby = ground.kid(Phase.ACTIVE), ground.kid(Phase.PENDING)
-    hanging = Hanging()
-    if when == "look":
-        ground.target(name).before_look = hanging
-    else:
-        ground.target(name).before_write = hanging
-    done = operations.revoke(ground.site, [bad], "leaked")  # returns while it hangs
+    for seconds in patience:
+        said = f"within {seconds}s"
+        ground = Ground(4, 3)
+        ground.settle()
+        bad, standby = ground.kid(Phase.ACTIVE), ground.kid(Phase.PENDING)
+        hanging = Hanging()
+        if when == "look":
+            ground.target(name).before_look = hanging
+        else:
+            ground.target(name).before_write = hanging
+        done = operations.revoke(ground.site, [bad], "leaked")  # returns while it hangs
+        if done.outcome is not None and set(done.outcome.failures) == {name}:
+            break
+        hanging.let_go()
     assert hanging.came.is_set()
     for place in (*ground.held, *ground.published):
         if place.name != name:
@@ -98,16 +114,16 @@ def test_a_target_that_hangs_does_not_hold_up_a_revocation(name: str, when: str)
             assert standby in ground.kids_at(place)
     assert done.outcome is not None
     assert set(done.outcome.failures) == {name}
-    assert "within 1s" in done.outcome.failures[name].message
+    assert said in done.outcome.failures[name].message
     reports = Reports(None)
     reports.note(done, done.outcome)
     told = reports.of("web")
     if name.startswith("signer"):
         (late,) = [signer for signer in told["signers"] if not signer["given"]]
-        assert (late["target"], "within 1s" in late["why_not"]) == (name, True)
+        assert (late["target"], said in late["why_not"]) == (name, True)
     else:
         (late,) = [item for item in told["trust"] if item["longest_seconds"] is None]
-        assert (late["place"], "within 1s" in late["note"]) == (name, True)
+        assert (late["place"], said in late["note"]) == (name, True)
     hanging.let_go()
     ground.true.advance(timedelta(minutes=5))
     assert not ground.settle().outcome.failures
@@ -116,19 +132,25 @@ def test_a_target_that_hangs_does_not_hold_up_a_revocation(name: str, when: str)
     assert standby in ground.kids_at(place)
 
 
-@pytest.mark.usefixtures("brief")
-def test_a_target_that_hangs_does_not_hold_up_an_emergency_over_a_torn_ring() -> None:
+def test_a_target_that_hangs_does_not_hold_up_an_emergency_over_a_torn_ring(
+    patience: Iterator[int],
+) -> None:
     """Two looks, each within its bound."""
-    ground = Ground(4)
-    ground.settle()
-    document = ground.store.shelf("web").ring
-    assert document is not None
-    ground.store.put_back("web", document[:100])
-    hanging = Hanging()
-    ground.target("signer-2").before_look = hanging
-    operations.emergency(ground.site, "the store leaked")
-    new = ground.kid(Phase.ACTIVE)
-    assert [ground.kids_at(place) == [new] for place in ground.held] == [True, True, False, True]
+    for _ in patience:
+        ground = Ground(4)
+        ground.settle()
+        document = ground.store.shelf("web").ring
+        assert document is not None
+        ground.store.put_back("web", document[:100])
+        hanging = Hanging()
+        ground.target("signer-2").before_look = hanging
+        operations.emergency(ground.site, "the store leaked")
+        new = ground.kid(Phase.ACTIVE)
+        given = [ground.kids_at(place) == [new] for place in ground.held]
+        if given == [True, True, False, True]:
+            break
+        hanging.let_go()
+    assert given == [True, True, False, True]
     hanging.let_go()
     ground.true.advance(timedelta(minutes=5))
     ground.settle()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rotator.ring import HISTORY_LIMIT
 from rotator_file.store import FileStore
 from tests.campaign.needles import needles_of, search
 from tests.campaign.processes import Daemon, configure, ended, key_set
 from tests.cli.bench import Bench, hold_against_schema
-from tests.notify.receiver import SECRET, free_port, receiving
+from tests.notify.receiver import SECRET, receiving
+from tests.servers import free_port
 
 LIFE = ["announced", "promoted", "announced"]
 
@@ -160,6 +164,9 @@ def test_show_4_down_across_a_restart(tmp_path: Path) -> None:
                 )
             )
             assert third.end() == 143
+        # What came while it was being stopped is for the next one.
+        command = [sys.executable, "-P", "-m", "rotator", "--config", str(config), "rotate"]
+        subprocess.run(command, check=True, capture_output=True)
         posts = list(receiver.posts)
         ids, events = receiver.ids, receiver.events
     assert all(post.signed_by() for post in posts)
@@ -170,13 +177,13 @@ def test_show_4_down_across_a_restart(tmp_path: Path) -> None:
     told = {post.id: (post.event, post.json["data"].get("kid")) for post in posts}
     in_order = [told[one] for one in ids if " " not in told[one][0]]  # conditions come in between
     expected = [(line["event"].removeprefix("key."), line["kid"]) for line in lines]
-    assert in_order[:3] == expected[:3]
-    assert in_order == expected[: len(in_order)]
-    assert len(expected) - len(in_order) <= 3, "but for what came while it was being stopped"
+    kept = in_order.index(expected[0])
+    assert kept == 0 or len(ring["history"]) == HISTORY_LIMIT  # a slow machine has a long history
+    assert in_order[kept:] == expected
     assert events[:3] == LIFE
     material = FileStore(tmp_path / "store").material("web")
-    kept = [material.get(key["locator"], key["kid"]) for key in ring["keys"]]
-    needles = needles_of(secret.reveal() for secret in kept if secret is not None)
+    secrets = [material.get(key["locator"], key["kid"]) for key in ring["keys"]]
+    needles = needles_of(secret.reveal() for secret in secrets if secret is not None)
     assert needles
     places = {f"post {n}": post.body for n, post in enumerate(posts)}
     places |= {f"{heard}{end}": Path(f"{heard}{end}").read_bytes() for end in ("", ".json", ".env")}
