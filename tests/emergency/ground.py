@@ -187,6 +187,14 @@ class Ground:
         return [found["kid"]] if "kid" in found else [jwk["kid"] for jwk in found["keys"]]
 
 
+def all_ended() -> None:
+    """Wait for the threads of `together` to end, those that were not waited for among them."""
+    for thread in threading.enumerate():
+        if thread.name == "target":
+            thread.join(BOUND)
+            assert not thread.is_alive()
+
+
 class Hanging:
     """What does not return before it is let go, and says when somebody came."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from rotator.errors import StoreUnavailable
 from rotator.reconcile.together import AT_A_TIME, Bound, Once, Spread, one_by_one, together
-from tests.emergency.ground import BOUND, Hanging
+from tests.emergency.ground import BOUND, Hanging, all_ended
 
 AT_ONCE = timedelta(milliseconds=50)
 
@@ -43,10 +43,7 @@ def test_the_threads_are_bounded_and_end() -> None:
 
     together(act, range(3 * AT_A_TIME))
     assert most == AT_A_TIME
-    for thread in threading.enumerate():
-        if thread.name == "target":
-            thread.join(BOUND)
-            assert not thread.is_alive()
+    all_ended()
 
 
 def test_one_needs_no_thread() -> None:
@@ -115,9 +112,7 @@ def _begun_within(patience: timedelta) -> list[int]:
     found = together(act, range(AT_A_TIME + 1), Bound(patience, lambda _: -1))
     assert found == [-1] * (AT_A_TIME + 1)
     hanging.let_go()
-    for thread in threading.enumerate():
-        if thread.name == "target":
-            thread.join(BOUND)
+    all_ended()
     return begun
 
 

@@ -14,7 +14,7 @@ from rotator.cli.revoked import Reports
 from rotator.reconcile.tick import tick
 from rotator.rehearsal.walls import Fault
 from rotator.ring import Phase
-from tests.emergency.ground import BOUND, DAY, Ground, Hanging
+from tests.emergency.ground import BOUND, DAY, Ground, Hanging, all_ended
 
 
 def test_nine_of_ten_signers_down_hold_back_the_end_of_the_old_key_alone() -> None:
@@ -125,6 +125,7 @@ def test_a_target_that_hangs_does_not_hold_up_a_revocation(
         (late,) = [item for item in told["trust"] if item["longest_seconds"] is None]
         assert (late["place"], said in late["note"]) == (name, True)
     hanging.let_go()
+    all_ended()
     ground.true.advance(timedelta(minutes=5))
     assert not ground.settle().outcome.failures
     place = next(p for p in (*ground.held, *ground.published) if p.name == name)
@@ -152,6 +153,7 @@ def test_a_target_that_hangs_does_not_hold_up_an_emergency_over_a_torn_ring(
         hanging.let_go()
     assert given == [True, True, False, True]
     hanging.let_go()
+    all_ended()
     ground.true.advance(timedelta(minutes=5))
     ground.settle()
     assert ground.kids_at(ground.held[2]) == [new]
