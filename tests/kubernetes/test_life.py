@@ -200,29 +200,16 @@ def role_in(documents: list[dict[str, Any]]) -> dict[str, Any]:
     return next(item for item in documents if item["kind"] == "Role")
 
 
-def allows(space: Space, kubeconfig: Path, verb: str, resource: str, name: str) -> bool:
-    """Ask the API server what an account may do; it learns of a Role a moment after that was written."""
-    token = json.loads(kubeconfig.read_text())["users"][0]["user"]["token"]
-    asked = {"namespace": space.name, "verb": verb, "resource": resource, "name": name}
-    status, answer = space.api.request(
-        "POST",
-        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-        {"spec": {"resourceAttributes": asked}},
-        token=token,
-    )
-    assert status == 201, answer
-    return bool(answer["status"]["allowed"])
-
-
-def in_force(space: Space, kubeconfig: Path, role: Mapping[str, Any]) -> None:
-    """Wait until the API server goes by a Role."""
+def in_force(space: Space, role: Mapping[str, Any]) -> None:
+    """Wait until the API server goes by the Role of the account."""
     names = {"secrets": "signing", "configmaps": "jwks"}
     wanted = {
         (verb, rule["resources"][0]) for rule in role.get("rules") or () for verb in rule["verbs"]
     }
     until(
         lambda: all(
-            allows(space, kubeconfig, verb, resource, name) == ((verb, resource) in wanted)
+            space.api.may(space.name, "rotator", verb, resource, name)
+            == ((verb, resource) in wanted)
             for resource, name in names.items()
             for verb in ("get", "patch")
         )
@@ -244,7 +231,7 @@ def test_exactly_the_printed_rights_suffice(space: Space, account: Path, tmp_pat
     assert f"may not get secrets/signing in namespace {space.name}" in before.stdout
     printed = rotator(config, "policy", "kubernetes", "--role", "rotator")
     assert printed.returncode == 0, printed.stderr
-    in_force(space, account, role_in(apply(space, printed.stdout)))
+    in_force(space, role_in(apply(space, printed.stdout)))
     ran = rotator(config, "rotate")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     checked = rotator(config, "check")
@@ -298,7 +285,7 @@ def test_each_missing_right_is_named(space: Space, account: Path, tmp_path: Path
             if not lesser["rules"][position]["verbs"]:
                 del lesser["rules"][position]
             assert space.api.request("PUT", path, lesser)[0] == 200
-            in_force(space, account, lesser)
+            in_force(space, lesser)
             resource, (name,) = rule["resources"][0], rule["resourceNames"]
             what = f"{verb} {resource}/{name} in namespace {space.name}"
             checked = rotator(config, "check")
@@ -308,7 +295,7 @@ def test_each_missing_right_is_named(space: Space, account: Path, tmp_path: Path
             assert ran.returncode in {75, 77}
             assert what in ran.stdout + ran.stderr
     assert space.api.request("PUT", path, role)[0] == 200
-    in_force(space, account, role)
+    in_force(space, role)
     assert rotator(config, "rotate").returncode == 0
 
 

@@ -101,6 +101,20 @@ class KubernetesServer:
         assert status == 201, answer
         return str(answer["status"]["token"])
 
+    def may(
+        self, namespace: str, account: str, verb: str, resource: str, name: str, *, group: str = ""
+    ) -> bool:
+        """Tell what a service account may do by now: the server learns of a Role a moment after that was written."""
+        asked = {"verb": verb, "group": group, "resource": resource, "name": name}
+        spec = {
+            "user": f"system:serviceaccount:{namespace}:{account}",
+            "resourceAttributes": {"namespace": namespace, **asked},
+        }
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        status, answer = self.request("POST", path, {"spec": spec})
+        assert status == 201, answer
+        return bool(answer["status"]["allowed"])
+
     def kubeconfig(self, path: Path, namespace: str, *, token: str = "", url: str = "") -> Path:
         """Write a kubeconfig for a token (the administrator's), and return its path."""
         path.write_text(

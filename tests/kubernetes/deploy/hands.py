@@ -7,13 +7,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ruamel.yaml import YAML
 
+from tests.campaign.processes import until
 from tests.kubernetes.conftest import Space
 from tests.servers import left_out
 from tests.servers.kubernetes import KubernetesServer
@@ -22,7 +23,7 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 CHART: Final = ROOT / "deploy" / "helm" / "rotator"
 VALUES: Final = sorted(path.stem.removesuffix("-values") for path in (CHART / "ci").glob("*.yaml"))
 VERSION: Final = "1.36"
-BOUND: Final = 60.0  # seconds; only a test that fails waits so long
+BOUND: Final = 240.0  # seconds; only a test that fails waits so long
 
 Manifest = dict[str, Any]
 
@@ -116,9 +117,13 @@ def restricted(api: KubernetesServer, name: str) -> None:
     patch = {"metadata": {"labels": levels}}
     status, answer = api.request("PATCH", f"/api/v1/namespaces/{name}", patch, content_type=kind)
     assert status == 200, answer
+    # What it goes by is a copy that follows.
+    pod = {"metadata": {"name": "bad"}, "spec": {"containers": [{"name": "a", "image": "a"}]}}
+    tried = f"/api/v1/namespaces/{name}/pods?dryRun=All"
+    until(lambda: api.request("POST", tried, pod)[0] == 403)
 
 
-def apply(space: Space, found: Iterable[Manifest]) -> None:
+def apply(space: Space, found: Sequence[Manifest]) -> None:
     """Apply objects, server-side and strictly, and try the pods of the workloads; nothing may be warned of."""
     space.api.warnings.clear()
     for item in found:
@@ -136,6 +141,30 @@ def apply(space: Space, found: Iterable[Manifest]) -> None:
             status, answer = space.api.request("POST", where, pod)
             assert status == 201, answer
     assert space.api.warnings == []
+    in_force(space, found)
+
+
+def in_force(space: Space, found: Sequence[Manifest]) -> None:
+    """Wait until the API server goes by the Roles among objects that were applied."""
+    roles = {item["metadata"]["name"]: item for item in found if item["kind"] == "Role"}
+    rights = [
+        (subject["name"], verb, resource, name, group)
+        for item in found
+        if item["kind"] == "RoleBinding"
+        for subject in item["subjects"]
+        for rule in roles[item["roleRef"]["name"]]["rules"]
+        if item["metadata"].get("namespace", space.name) == space.name
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames", [""])
+        for group in rule["apiGroups"]
+    ]
+    until(
+        lambda: all(
+            space.api.may(space.name, account, verb, resource, name, group=group)
+            for account, verb, resource, name, group in rights
+        )
+    )
 
 
 @dataclass(frozen=True)
