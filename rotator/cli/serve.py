@@ -78,8 +78,10 @@ class _Orders:
 
     def take_reload(self) -> bool:
         """Tell whether a reload was asked for since the last call."""
-        asked, self.reload = self.reload, False
-        return asked
+        if not self.reload:
+            return False  # and one that comes only now is kept for the next call
+        self.reload = False
+        return True
 
 
 class _Serving:

@@ -44,7 +44,7 @@ class Daemon:
 
     def get(self, path: str) -> urllib3.BaseHTTPResponse:
         """Ask the HTTP server."""
-        return urllib3.request("GET", f"{self.url}{path}", timeout=10.0, retries=False)
+        return urllib3.request("GET", f"{self.url}{path}", timeout=BOUND, retries=False)
 
 
 @contextmanager
