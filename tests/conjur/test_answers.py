@@ -163,7 +163,7 @@ def test_a_server_that_hangs(conjur: Ground, sends: bytes) -> None:
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match=r"within 2 seconds"):
             store.rings("orders").load()
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         thread.join()
         for one in held:
             one.close()

@@ -199,7 +199,7 @@ def test_no_save_is_lost_where_answers_are(conjur: Ground) -> None:
                 raise StoreUnavailable("connection reset")
 
     def work(_: int) -> None:
-        store = conjur.store(attempts=20)
+        store = conjur.store(attempts=20, patience="200s")
         store.rings("orders").load()
         rings = store.rings("orders")
         rings._history = History(Lossy(conjur, committed=True), RING, parse)  # type: ignore[arg-type]
@@ -288,7 +288,7 @@ def test_a_slot_serves_the_next_key(conjur: Ground) -> None:
 
 def test_sixteen_forks_of_one_process_race(conjur: Ground) -> None:
     """Each adds one, twice, to a number in the ring; every save that returned is in it."""
-    store = conjur.store()
+    store = conjur.store(attempts=10, patience="200s")
     store.rings("orders").load()  # warm: the SDK is loaded, a connection open, a token there
     begin, go = os.pipe()
     children = []
@@ -296,7 +296,7 @@ def test_sixteen_forks_of_one_process_race(conjur: Ground) -> None:
         child = os.fork()
         if child == 0:
             try:
-                select.select([begin], [], [], 60)
+                select.select([begin], [], [], 200)
                 count(store.rings("orders"), 2)
                 os._exit(0)
             except BaseException:  # noqa: BLE001 - whatever it is, the parent hears of it
@@ -313,7 +313,7 @@ def test_sixteen_forks_of_one_process_race(conjur: Ground) -> None:
 
 def count(rings: ConjurRings, times: int) -> None:
     """Add one to the number in a ring, again after each Conflict."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while times:
         assert time.monotonic() < deadline
         found = rings.load()
