@@ -107,11 +107,15 @@ class Buildah:
     def built(self, extras: str) -> Image:
         """Build the Dockerfile of this checkout with these backends."""
         name = f"localhost/rotator:{extras.replace(',', '-')}"
-        self(
+        words = (
             *("bud", "--isolation", "chroot", "--format", "docker", *self._pip()),
             *("--build-arg", f"BASE={self.base}", "--build-arg", f"EXTRAS={extras}"),
             *("--build-arg", "REVISION=0123abc", "--tag", name, str(ROOT)),
         )
+        try:
+            self(*words)
+        except AssertionError:  # of a download that broke off in its midst, pip tries none again
+            self(*words)
         config = json.loads(self._inspect(name))["Docker"]["config"]
         root, base = (Path(self("mount", self("from", image))) for image in (name, self.base))
         return Image(root, config, base)
@@ -136,11 +140,12 @@ class Buildah:
             name, _, text = line.partition("=")
             found[name.rpartition(".")[2]] = text.strip("'\"")
         known = ("index-url", "extra-index-url", "trusted-host", "proxy", "default-timeout")
+        found.setdefault("default-timeout", "60")
         lines, volumes = [f"{name} = {found[name]}" for name in known if name in found], []
         if "cert" in found:
             lines.append("cert = /run/authorities.pem")
             volumes = ["--volume", f"{found['cert']}:/run/authorities.pem:ro"]
         descriptor, conf = tempfile.mkstemp(dir=self._scratch)
         with os.fdopen(descriptor, "w") as file:
-            file.write("\n".join(["[global]", *lines, ""]))
+            file.write("\n".join(["[global]", "retries = 8", *lines, ""]))
         return ["--secret", f"id=pip.conf,src={conf}", *volumes]

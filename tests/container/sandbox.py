@@ -80,7 +80,7 @@ class Sandbox:
             return inside
         return ["nsenter", f"--net=/proc/{self.network}/ns/net", *inside]
 
-    def run(self, *command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
             self.words(command),

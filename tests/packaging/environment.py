@@ -37,7 +37,7 @@ class Installed:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         assert done.returncode in expect, (
@@ -46,17 +46,26 @@ class Installed:
         return done
 
     def pip(self, *words: str | Path) -> None:
-        """Run the pip of the environment that runs the tests on this one, which has none."""
+        """Run the pip of the environment that runs the tests on this one, which has none.
+
+        A download that breaks off in its midst is tried again, which pip does not do.
+        """
         pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
-        must(*pip, "--python", self.bin / "python", *words)
+        command = (*pip, "--python", self.bin / "python", *words)
+        if "-r" not in words or _done(*command).returncode != 0:
+            must(*command)
 
 
 def must(*words: str | Path, cwd: Path = ROOT) -> None:
     """Run a command of the preparation; its output is the message when it fails."""
-    done = subprocess.run(
+    done = _done(*words, cwd=cwd)
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+
+
+def _done(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         words, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
 
 
 def environment(venv: Path, built: Built) -> Installed:

@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.packaging.environment import ROOT, Built
 
+pytestmark = pytest.mark.timeout(900)  # seconds; environments are made, of what is downloaded
 SOURCES = ("rotator", "backends")
 FILES = ("pyproject.toml", "README.md", "LICENSE")
 

@@ -21,6 +21,7 @@ from tests.packaging.environment import (
     must,
 )
 
+pytestmark = pytest.mark.timeout(900)  # seconds; environments are made, of what is downloaded
 EXAMPLE = ROOT / "docs" / "example-backend"
 DOCUMENT = ROOT / "docs" / "writing-a-backend.md"
 CONFIGURATION = """\

@@ -11,6 +11,7 @@ import pytest
 
 from tests.packaging.environment import ROOT, Built, Installed
 
+pytestmark = pytest.mark.timeout(900)  # seconds; environments are made, of what is downloaded
 PACKAGES = {"rotator"} | {path.parent.name for path in (ROOT / "backends").glob("*/__init__.py")}
 
 # Loaded late or by an extra only: none of them belongs to a `rotate` that has nothing to do.
