@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -154,11 +154,17 @@ class Bench:
         assert self.rotate() != before
         return self.kid
 
-    def exec(self, *words: str, level: str = "info", **environ: str) -> Exec:
+    def exec(
+        self,
+        *words: str,
+        level: str = "info",
+        ignored: Iterable[signal.Signals] = (),
+        **environ: str,
+    ) -> Exec:
         """Start `rotator exec` with options and `--`, and a command."""
         config = ["-c", str(self.config), "--log-level", level, "--log-format", "json", "exec"]
         made = environment({MARK: self.mark, **environ})
-        started = Exec(self, self.forks.start([*config, *words], self.home, made))
+        started = Exec(self, self.forks.start([*config, *words], self.home, made, ignored))
         self.running.append(started)
         return started
 

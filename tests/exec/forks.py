@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,20 @@ class Forks(Script):
     def __init__(self) -> None:
         super().__init__("tests.exec.forks")
 
-    def start(self, words: list[str], home: Path, environ: Mapping[str, str]) -> int:
-        """Start `rotator` with these words; its output goes to `out` and `err` of a directory, its input is `in`."""
-        return int(self._ask(start=words, home=str(home), environ=dict(environ))["pid"])
+    def start(
+        self,
+        words: list[str],
+        home: Path,
+        environ: Mapping[str, str],
+        ignored: Iterable[signal.Signals] = (),
+    ) -> int:
+        """Start `rotator` with these words; its output goes to `out` and `err` of a directory, its input is `in`.
+
+        Args:
+            ignored: signals that it is told to ignore, as nohup(1) does.
+        """
+        said = {"start": words, "home": str(home), "environ": dict(environ)}
+        return int(self._ask(**said, ignored=[int(number) for number in ignored])["pid"])
 
     def wait(self, pid: int) -> int:
         """Wait for its end; return its exit code, -n for a signal."""
@@ -52,6 +64,10 @@ def _fork(request: Mapping[str, Any]) -> int:
     if pid:
         return pid
     try:
+        # Whoever runs the tests may have been told to ignore a signal, too; that is not passed on.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        for number in request["ignored"]:
+            signal.signal(number, signal.SIG_IGN)
         os.chdir(request["home"])
         for number, (name, flags) in enumerate(
             (("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY))
