@@ -55,6 +55,7 @@ class Bench:
     Attributes:
         more: what else is in the configuration of the key set.
         stores: what else is under `stores`.
+        ignored: signals that `rotator exec` is told to ignore, as nohup(1) does.
     """
 
     home: Path
@@ -63,6 +64,7 @@ class Bench:
     policy: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
     stores: Mapping[str, Any] = field(default_factory=dict)
+    ignored: Iterable[signal.Signals] = ()
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     running: list[Exec] = field(default_factory=list)
 
@@ -154,17 +156,11 @@ class Bench:
         assert self.rotate() != before
         return self.kid
 
-    def exec(
-        self,
-        *words: str,
-        level: str = "info",
-        ignored: Iterable[signal.Signals] = (),
-        **environ: str,
-    ) -> Exec:
+    def exec(self, *words: str, level: str = "info", **environ: str) -> Exec:
         """Start `rotator exec` with options and `--`, and a command."""
         config = ["-c", str(self.config), "--log-level", level, "--log-format", "json", "exec"]
         made = environment({MARK: self.mark, **environ})
-        started = Exec(self, self.forks.start([*config, *words], self.home, made, ignored))
+        started = Exec(self, self.forks.start([*config, *words], self.home, made, self.ignored))
         self.running.append(started)
         return started
 

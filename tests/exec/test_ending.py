@@ -68,7 +68,8 @@ def test_signals_are_passed_on(bench: Bench) -> None:
 
 def test_what_is_ignored_stays_ignored(bench: Bench) -> None:
     """Under nohup(1) neither `rotator` nor the command ends by a hangup (POSIX: ignored across exec)."""
-    running = bench.exec(*QUICK, "--", "sh", "-c", SAYS_SIGNALS, ignored=[signal.SIGHUP])
+    bench.ignored = [signal.SIGHUP]
+    running = bench.exec(*QUICK, "--", "sh", "-c", SAYS_SIGNALS)
     until(lambda: "up" in running.out)
     running.send(signal.SIGHUP)
     running.send(signal.SIGUSR1)
