@@ -168,7 +168,7 @@ def a_quiet_time(scene: Scene, rng: random.Random) -> None:
     slack = policy.resync + 2 * scene.skew + seconds(1)
     lags = {name: issuer.lag for name, issuer in world.issuers.items()}
     for issuer in world.issuers.values():
-        issuer.lag, slack = ZERO, slack + issuer.every
+        issuer.lag, issuer.due, slack = ZERO, None, slack + issuer.every  # none is on its way still
         issuer.begin_anew()
     longest = world.ring.in_force(policy).propagation_wait
     damaged = {key.kid for key in world.ring.published} & world.watch.sabotaged
