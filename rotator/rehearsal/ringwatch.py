@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -158,6 +158,7 @@ def overdue(
     healthy_for: timedelta,
     slack: timedelta,
     longest_wait: timedelta = ZERO,
+    damaged: Collection[str] = (),
 ) -> list[str]:
     """Return what should have happened by now: the other half of the promise.
 
@@ -166,6 +167,9 @@ def overdue(
         healthy_for: how long every store, target and clock has been healthy.
         slack: one resync and one tick, and how far clocks may be apart.
         longest_wait: the longest propagation that was in force meanwhile.
+        damaged: kids whose material the world damaged. One can become active all the same, if that happened
+            between the look at its material and the promotion: then no signer can be given it, and the keys
+            before it stay until the next promotion, which stays due.
     """
     found: list[str] = []
     policy = ring.in_force(policy)
@@ -174,9 +178,12 @@ def overdue(
         if due is not None and now > due + slack and healthy_for > slack:
             found.append(f"{what}, due at {due}, and it is {now}")
 
-    for key in ring.keys:
-        check(_due(ring, policy, key, now, healthy_for), f"{key.kid} is still {key.phase}")
     active = ring.active
+    undeliverable = active is not None and active.kid in damaged
+    for key in ring.keys:
+        awaits_signers = key.phase is Phase.RETIRING and key.superseded_at is None
+        if not (undeliverable and awaits_signers):
+            check(_due(ring, policy, key, now, healthy_for), f"{key.kid} is still {key.phase}")
     if active is not None and ring.hold is None and active.activated_at is not None:
         wait = max(policy.propagation_wait, longest_wait)
         period = policy.rotate_every + policy.creation_lead + 2 * wait + _closed(policy)
@@ -206,7 +213,7 @@ def _due(
     if key.superseded_at is not None:
         return None if ring.hold is not None else key.superseded_at + policy.grace_wait
     began = now - healthy_for
-    return max(began, key.retiring_at or began) + policy.resync
+    return max(began, key.retiring_at or began, ring.active.activated_at or began) + policy.resync
 
 
 def material_faults(

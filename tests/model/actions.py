@@ -187,6 +187,7 @@ def a_quiet_time(scene: Scene, rng: random.Random) -> None:
             healthy_for=world.now - began - policy.resync,
             slack=slack,
             longest_wait=2 * longest if damaged else longest,
+            damaged=damaged,
         )
         if late:
             world.promise.broken("; ".join(late))
