@@ -156,8 +156,12 @@ def _promote_first(s: Situation, candidates: tuple[Key, ...]) -> Iterator[Step]:
 
 def _published_before(ring: KeyRing, first: Key) -> bool:
     """True when verifiers may have been told of another key before the first one."""
+    if any(entry.event == "order.restore" for entry in ring.history):
+        return True  # of keys that the restored ring did not know, or knew as not yet published
     told = {key.kid for key in ring.keys if key.pending_at is not None}
-    told |= {entry.kid for entry in ring.history if entry.event == "key.created"}
+    told |= {
+        entry.kid for entry in ring.history if entry.event in ("key.created", "key.taken_over")
+    }
     return bool(told - {first.kid})
 
 

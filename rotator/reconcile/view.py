@@ -95,16 +95,16 @@ class View:
 
     def look(self) -> None:
         """Look at every target, ask the signers that are due, and hold what is there against the ring."""
-        site = self.site
+        site, targets = self.site, self.site.targets
         bound = Bound(self.patience, self._late) if self.patience is not None else None
         loaded = self.loaded
         checks = asking.due(site, loaded, self.now)
         looks = tuple(
             site.spread(
-                lambda t: look_at(t, loaded, site.keys, site.clock), (*site.targets, *checks), bound
+                lambda t: look_at(t, loaded, site.keys, site.clock), (*targets, *checks), bound
             )
         )
-        self.seen, self.asked = looks[: len(site.targets)], looks[len(site.targets) :]
+        self.seen, self.asked = looks[: len(targets)], looks[len(targets) :]
         asking.remember(site, loaded, self.asked)
 
     def _late(self, target: Target) -> Seen:

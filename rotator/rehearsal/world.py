@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -79,10 +79,13 @@ class Process:
         places = self.world.places
         writers = [MemoryTarget(places[name], self.gate) for name in settings.targets]
         probes = [MemoryTarget(places[name], self.gate, writable=False) for name in settings.probes]
-        self.site.policy = settings.policy
-        self.site.targets = (*writers, *probes)
         asked = [self.world.issuers[name] for name in settings.signers]
-        self.site.signers = tuple(MemoryCheck(item, self.gate, self.world.keys) for item in asked)
+        self.site = replace(
+            self.site,
+            policy=settings.policy,
+            targets=(*writers, *probes),
+            signers=tuple(MemoryCheck(item, self.gate, self.world.keys) for item in asked),
+        )
 
     def run(self, act: Callable[[Site], Any], *, crash_at: int | None = None) -> Any:
         """Do something to its end, or until it dies at a passage; errors of the program are returned."""

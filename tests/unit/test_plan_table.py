@@ -14,7 +14,7 @@ from rotator.algorithms import kind_of
 from rotator.observed import DocumentKind, Observed, Sighting
 from rotator.plan import next_deadline, next_step, waiting_for
 from rotator.policy import RotationPolicy, Standby
-from rotator.ring import ADOPTION, Key, KeyRing, Order, Phase, Protected
+from rotator.ring import ADOPTION, Entry, Key, KeyRing, Order, Phase, Protected
 from rotator.step import Do, Reason, Step
 from rotator.windows import Opening, Windows, jitter
 
@@ -602,3 +602,28 @@ def test_the_next_deadline(
 ) -> None:
     """The ring wants looking at again when the clock alone says so."""
     assert next_deadline(there, policy) == expected
+
+
+@pytest.mark.parametrize(
+    ("event", "kid", "waits"),
+    [
+        ("key.discarded", "before", False),
+        ("key.creating", "before", False),
+        ("order.release", "", False),
+        ("key.created", "next", False),
+        ("key.created", "before", True),
+        ("key.taken_over", "before", True),
+        ("order.restore", "", True),
+    ],
+)
+def test_a_first_key_waits_where_verifiers_may_know_another(
+    event: str, kid: str, waits: bool
+) -> None:
+    """Nothing of the earlier key is left in the ring; what happened tells (decision 0006)."""
+    first = key("next", Phase.PENDING, announced={JWKS: NOW})
+    history = (Entry(NOW - HOUR, event, kid), Entry(NOW - HOUR, "key.revoked", kid))
+    step = next_step(ring(first, history=history), POLICY, NOW, seen("next"))
+    expected = (Do.WAIT, Reason.PROPAGATING) if waits else (Do.PROMOTE, Reason.FIRST_ANNOUNCED)
+    assert (step.do, step.reason) == expected
+    if waits:
+        assert step.due_at == NOW + PROPAGATION
