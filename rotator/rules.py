@@ -14,6 +14,8 @@ from rotator.step import Do, Reason, Step
 
 _BACKOFF: Final = timedelta(minutes=1)
 _LONGEST_BACKOFF: Final = timedelta(hours=1)
+_PUBLISHES: Final = ("key.created", "key.adopted", "key.taken_over")
+"""Lines of the history after which a key is in the JWKS."""
 
 
 def clock(s: Situation) -> Iterator[Step]:
@@ -159,9 +161,7 @@ def _published_before(ring: KeyRing, first: Key) -> bool:
     if any(entry.event == "order.restore" for entry in ring.history):
         return True  # of keys that the restored ring did not know, or knew as not yet published
     told = {key.kid for key in ring.keys if key.pending_at is not None}
-    told |= {
-        entry.kid for entry in ring.history if entry.event in ("key.created", "key.taken_over")
-    }
+    told |= {entry.kid for entry in ring.history if entry.event in _PUBLISHES}
     return bool(told - {first.kid})
 
 

@@ -612,6 +612,7 @@ def test_the_next_deadline(
         ("order.release", "", False),
         ("key.created", "next", False),
         ("key.created", "before", True),
+        ("key.adopted", "before", True),
         ("key.taken_over", "before", True),
         ("order.restore", "", True),
     ],
