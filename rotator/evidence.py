@@ -6,6 +6,7 @@ again before the key is put back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -97,6 +98,24 @@ def lowered_at(name: str, item: Protected, policy: RotationPolicy) -> datetime |
     if name == "observed_cache" and item.since is not None:
         return item.since + policy.propagation_floor
     return item.lowered_at
+
+
+def longest(
+    first: Mapping[str, Protected], second: Mapping[str, Protected]
+) -> dict[str, Protected]:
+    """Return the longer of each duration in force in two rings; what was to be lowered is to be lowered anew.
+
+    For a ring that comes back from a backup: what was raised after it, and what was lowered and raised
+    again, may still be what caches, tokens and signers go by.
+    """
+    found = dict(first)
+    for name, item in second.items():
+        if name not in found or item.value > found[name].value:
+            found[name] = item
+    return {
+        name: replace(item, lower=None, since=None, disputed_at=None)
+        for name, item in found.items()
+    }
 
 
 def _step_towards(

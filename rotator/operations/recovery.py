@@ -9,6 +9,7 @@ from typing import Final
 
 from rotator import transitions
 from rotator.errors import ConfigError, StoreCorrupt, StoreDenied, TargetFailing, UsageError
+from rotator.evidence import longest
 from rotator.observed import DocumentKind
 from rotator.operations.done import Done, apply, carry_on, existing
 from rotator.operations.found import keys_at
@@ -119,7 +120,8 @@ def restore(
     """Make a ring from a backup the truth, with a revision above every one seen (rule 4).
 
     The key that the signing targets hold becomes active, other published keys `retiring`; every
-    announced and superseded term starts anew; no key comes back that no publication carries any more.
+    announced and superseded term starts anew, and so does whatever is to be lowered; no key comes back that
+    no publication carries any more.
 
     Args:
         document: the bytes of the backup.
@@ -145,6 +147,7 @@ def restore(
     view.observed = observe(view, judge_clock(view))
     signing = _held_by_signers(view)
     ring = _rebuilt(view, signing, view.date(), forget)
+    ring = replace(ring, protection=longest(backup.protection, present.protection))
     view.ring = ring
     said: tuple[str, ...] = (
         (

@@ -7,6 +7,7 @@ import random
 from rotator import operations
 from rotator.errors import RotatorError
 from rotator.observed import DocumentKind
+from rotator.policy import ZERO
 from rotator.reconcile.tick import tick
 from rotator.rehearsal.pauses import Crash
 from rotator.rehearsal.walls import Fault
@@ -118,6 +119,8 @@ def a_backup_is_made_the_truth(scene: Scene, rng: random.Random) -> None:
         return
     backup, before = rng.choice(scene.old_rings), world.store.shelf(world.key_set).ring
     left = rng.choice((before, backup, None))
+    if left != before and _alone_knew_longer(scene, backup):
+        return  # docs/backup.md: then the operator waits until that has passed
     world.store.put_back(world.key_set, left)
     world.watch.restoring = True
     try:
@@ -135,6 +138,18 @@ def a_backup_is_made_the_truth(scene: Scene, rng: random.Random) -> None:
         world.watch.lossy = True
         for process in world.processes:
             process.restart()
+
+
+def _alone_knew_longer(scene: Scene, backup: bytes) -> bool:
+    """The ring knows of longer durations than its backup and the configurations: if it is lost, nobody does."""
+    ring = scene.world.ring
+    saved = read_ring(backup, key_set=ring.key_set).protection
+    for name, item in ring.protection.items():
+        known = [saved[name].value] if name in saved else []
+        known += [getattr(p.settings.policy, name, None) or ZERO for p in scene.world.processes]
+        if item.value > max(known):
+            return True
+    return False
 
 
 def the_ring_is_lost(scene: Scene, rng: random.Random) -> None:
