@@ -117,6 +117,9 @@ def a_backup_is_made_the_truth(scene: Scene, rng: random.Random) -> None:
         return  # a symmetric key that the backup does not know cannot be taken from a document
     if world.store.fault is not Fault.NONE:
         return
+    names = {name for process in world.processes for name in process.settings.targets}
+    if not names <= set(scene.steady()[0].settings.targets):
+        return  # docs/backup.md: with a configuration that names every target that anybody writes
     backup, before = rng.choice(scene.old_rings), world.store.shelf(world.key_set).ring
     left = rng.choice((before, backup, None))
     if left != before and _alone_knew_longer(scene, backup):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.algorithms import kind_of
-from rotator.evidence import absorb, differences, stamp
+from rotator.evidence import absorb, differences, longest, stamp
 from rotator.observed import DocumentKind, Observed, Sighting
 from rotator.plan import next_deadline
 from rotator.policy import ZERO, RotationPolicy
@@ -242,6 +242,26 @@ def test_a_duration_is_raised_at_once_and_lowered_late() -> None:
     assert protection(lowering, 3 * HOUR, NOW + HOUR) == Protected(3 * HOUR)
     assert protection(Protected(low), high, NOW, suspicious="x") == Protected(high)
     assert protection(Protected(high), low, NOW, suspicious="x") == Protected(high)
+
+
+def test_of_two_rings_the_longest_counts_and_lowering_starts_anew() -> None:
+    """A date of the backup says nothing of what was raised again after it."""
+    backup = {
+        "token_ttl": Protected(2 * HOUR, HOUR, EARLIER),
+        "leeway": Protected(MINUTE, disputed_at=EARLIER),
+    }
+    present = {
+        "token_ttl": Protected(HOUR),
+        "leeway": Protected(HOUR, MINUTE, EARLIER),
+        "observed_cache": Protected(DAY, ZERO, EARLIER),
+    }
+    expected = {
+        "token_ttl": Protected(2 * HOUR),
+        "leeway": Protected(HOUR),
+        "observed_cache": Protected(DAY),
+    }
+    assert longest(backup, present) == longest(present, backup) == expected
+    assert longest({}, {}) == {}
 
 
 def test_two_that_differ_do_not_start_each_other_again() -> None:

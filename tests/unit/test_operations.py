@@ -21,15 +21,15 @@ from rotator.errors import (
     UsageError,
 )
 from rotator.observed import DocumentKind
-from rotator.policy import RotationPolicy
+from rotator.policy import ZERO, RotationPolicy
 from rotator.reconcile.settle import Settled, settle
 from rotator.reconcile.site import Site
 from rotator.rehearsal.clocks import Host, HostClock, TrueTime
 from rotator.rehearsal.pauses import Gate
 from rotator.rehearsal.toykeys import ToyKeys
 from rotator.rehearsal.walls import Fault, MemoryStore, MemoryTarget, Place
-from rotator.ring import KeyRing, Phase
-from rotator.ring_document import read_ring
+from rotator.ring import KeyRing, Phase, Protected
+from rotator.ring_document import read_ring, write_bounded
 from rotator.stores import Document
 from rotator.windows import Freeze, Windows
 
@@ -454,6 +454,18 @@ def test_a_backup_makes_a_stopped_key_set_go_on(bench: Bench, disaster: Any) -> 
     bench.site = site
     bench.after(200 * DAY)
     assert bench.material == set(bench.published)
+
+
+def test_a_backup_makes_nothing_shorter_than_the_ring_in_place(bench: Bench) -> None:
+    """A CDN that kept answers for ten days after the backup was taken: they are still there."""
+    shelf = bench.store.shelf("web")
+    backup = shelf.ring
+    assert backup is not None
+    cache = Protected(10 * DAY, ZERO, bench.true.now)
+    long = {**bench.ring.protection, "observed_cache": cache}
+    _, shelf.ring = write_bounded(replace(bench.ring, protection=long))
+    operations.restore(bench.process(POLICY), backup)
+    assert bench.ring.in_force(POLICY).propagation_wait >= 10 * DAY > POLICY.propagation_wait
 
 
 def test_a_backup_without_the_key_that_signs_is_refused(bench: Bench) -> None:
