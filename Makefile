@@ -268,11 +268,12 @@ format: $(VENV)/.installed  ## mend what ruff can mend
 	$(BIN)/ruff format
 
 # The AWS CLI, which the benchmarks compare with, pins what it is made of: it has an environment of its own.
-.bench/.installed: requirements/bench.txt $(VENV)/.requirements
-	@echo 'making .bench from requirements/bench.txt'
-	$(BIN)/python -m venv --clear --without-pip .bench
+# What releases are made with must not be among what is released.
+.bench/.installed .release/.installed: .%/.installed: requirements/%.txt $(VENV)/.requirements
+	@echo 'making .$* from $<'
+	$(BIN)/python -m venv --clear --without-pip .$*
 	$(trying)
-	again $(PIP) --python .bench/bin/python install --quiet --require-hashes -r requirements/bench.txt
+	again $(PIP) --python .$*/bin/python install --quiet --require-hashes -r $<
 	touch $@
 
 .PHONY: bench
@@ -282,13 +283,6 @@ bench: $(VENV)/.installed .bench/.installed  ## print the figures of benchmarks/
 .PHONY: build
 build: $(VENV)/.installed  ## wheel and sdist in dist/
 	$(BIN)/python -m build --no-isolation --outdir dist
-
-.release/.installed: requirements/release.txt $(VENV)/.requirements
-	@echo 'making .release from requirements/release.txt'
-	$(BIN)/python -m venv --clear --without-pip .release
-	$(trying)
-	again $(PIP) --python .release/bin/python install --quiet --require-hashes -r requirements/release.txt
-	touch $@
 
 # What the image holds, made from the same lock as the image and with the Python of this environment: what the lock
 # asks for differs by Python, so name the image's (make sbom PYTHON=python3.13).

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def test_nothing_is_lost_and_nothing_rejected(tmp_path: Path) -> None:
             until(lambda: all(len(pair.kids) >= 2 for pair in pairs.values()))
             until(lambda: sum(len(pair.kids) for pair in pairs.values()) >= 5)
             for name in sets:
-                until(lambda name=name: settled(tmp_path, name))  # type: ignore[misc]
+                until(partial(settled, tmp_path, name))
             found = {name: pair.finish() for name, pair in pairs.items()}
         finally:
             for pair in pairs.values():

@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -136,7 +136,7 @@ def _import_everything() -> None:
     gc.freeze()  # a collection in a fork would copy every page it looks at
 
 
-def _fork(request: Mapping[str, Any]) -> tuple[int, tuple[Path, Path]]:
+def _fork(request: dict[str, Any]) -> tuple[int, tuple[Path, Path]]:
     files = [tempfile.mkstemp(prefix="rotator-test-") for _ in range(2)]
     sys.stdout.flush()
     pid = os.fork()
@@ -169,7 +169,7 @@ def _input(said: str) -> int:
     return reading
 
 
-def _command(request: Mapping[str, Any]) -> int:
+def _command(request: dict[str, Any]) -> int:
     from rotator.cli import main
 
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
@@ -197,7 +197,7 @@ def _travelling(to: str | None) -> Iterator[None]:
         yield
 
 
-def _meddle(request: Mapping[str, Any]) -> None:
+def _meddle(request: dict[str, Any]) -> None:
     changes = 0
 
     def before(_name: str, words: tuple[Any, ...]) -> None:
@@ -205,7 +205,7 @@ def _meddle(request: Mapping[str, Any]) -> None:
         if text is not None and any(
             text in os.fspath(word) for word in words[:2] if _is_path(word)
         ):
-            request["stop_before"] = None  # type: ignore[index]  # a dict in fact
+            request["stop_before"] = None
             os.kill(os.getpid(), signal.SIGSTOP)
         if request.get("fail"):
             number = getattr(errno, request["fail"])

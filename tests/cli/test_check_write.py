@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -115,10 +115,10 @@ def test_it_cleans_up_whenever_it_ends(tmp_path: Path) -> None:
     """Also when nobody takes the next finding: Ctrl-C between two of them."""
     store = file_store(tmp_path)
     findings = Trial(store, SCOPE, NOW).run()
-    assert isinstance(findings, Iterator)
+    assert isinstance(findings, Generator)
     assert next(findings).level == "ok"
     assert store.rings(SCRATCH).load() is not None
-    findings.close()  # type: ignore[attr-defined]  # a generator
+    findings.close()
     assert not (tmp_path / SCRATCH).exists()
     assert [finding.level for finding in tried(store)] == ["ok"] * 4
 

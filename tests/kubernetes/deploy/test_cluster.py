@@ -153,6 +153,12 @@ def installable(folder: Path) -> str:
     return str(made)
 
 
+def release(home: Space, values: Path, folder: Path) -> tuple[str, ...]:
+    """Return what `helm install` and `helm upgrade` are told of the release."""
+    told = ("-n", home.name, "-f", str(values), "--wait", "--timeout", "200s")
+    return ("rot", installable(folder), *told)
+
+
 KEPT: Final = {
     "Secret/web-signing",
     "ConfigMap/web-jwks",
@@ -177,17 +183,7 @@ def test_install_upgrade_rollback_and_uninstall_as_helm_orders_them(
         ran.append(f"{' '.join(only['args'])}: {done.returncode} {done.stderr}")
         return done.returncode
 
-    words = (
-        "rot",
-        installable(tmp_path),
-        "-n",
-        home.name,
-        "-f",
-        str(values),
-        "--wait",
-        "--timeout",
-        "200s",
-    )
+    words = release(home, values, tmp_path)
     found = template(home, values)
     first = [item for item in found if item["metadata"]["name"].endswith("first-run")]
     with Controllers(home, run_job) as controllers:
@@ -224,17 +220,7 @@ def test_install_upgrade_rollback_and_uninstall_as_helm_orders_them(
 
 def test_a_first_run_that_fails_stops_the_installation(home: Space, tmp_path: Path) -> None:
     values = values_of(tmp_path / "values.json")
-    words = (
-        "rot",
-        installable(tmp_path),
-        "-n",
-        home.name,
-        "-f",
-        str(values),
-        "--wait",
-        "--timeout",
-        "200s",
-    )
+    words = release(home, values, tmp_path)
     with Controllers(home, lambda _: 78) as controllers:
         installed = helm("install", *words, KUBECONFIG=str(home.kubeconfig))
         assert installed.returncode != 0
